@@ -1,0 +1,48 @@
+# One word for each thing; the first use of any of them sets up .venv, later uses cost nothing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DISTRIBUTIONS := -e ./export -e ".[dev]" -e ./plugins/finetune-dogbreeds
+
+.PHONY: help install demo test test-all test-real lint format clean
+
+help:           ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
+
+install: $(INSTALLED)  ## Create .venv with everything, in the pinned versions.
+
+$(INSTALLED): pyproject.toml export/pyproject.toml $(wildcard plugins/*/pyproject.toml) constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 install" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check $(DISTRIBUTIONS)
+	@touch $@
+
+demo: install   ## Train on the drawn dog breeds, export, verify, and classify a picture with the exported file.
+	$(BIN)/finetune run --plugin dogbreeds --out runs/demo
+	@run=$$(ls -td runs/demo/*/ | head -1) && \
+	picture=$$(grep '^valid' "$${run}split.csv" | tail -1 | cut -d, -f3) && \
+	echo "\n$(BIN)/finetune predict $${run}model.onnx $$picture --top 3" && \
+	$(BIN)/finetune predict "$${run}model.onnx" "$$picture" --top 3
+
+test: install   ## Run the test suite.
+	$(BIN)/python -m pytest
+
+test-all: install  ## Run the test suite with the slow tests.
+	$(BIN)/python -m pytest -m "not real_data"
+
+test-real: install  ## Run the tests on real photos; needs FINETUNE_REAL_DATA.
+	$(BIN)/python -m pytest -m real_data
+
+lint: install   ## Check style, formatting and types.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: install  ## Put every file into the house style.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:          ## Remove .venv and everything that was built; runs stay.
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

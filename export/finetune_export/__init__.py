@@ -1,0 +1,51 @@
+"""Run a model that finetune exported: pictures in, labels out, without torch.
+
+Importing this package costs next to nothing; onnxruntime, numpy and Pillow are loaded with the first name that
+needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from finetune_export.contract import Contract
+    from finetune_export.errors import FinetuneError, ImageError, ModelError, RuntimeUnavailableError
+    from finetune_export.image_gate import Limits
+    from finetune_export.predictor import Prediction, Predictor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Contract",
+    "FinetuneError",
+    "ImageError",
+    "Limits",
+    "ModelError",
+    "Prediction",
+    "Predictor",
+    "RuntimeUnavailableError",
+    "__version__",
+]
+
+_HOMES = {
+    "Contract": "contract",
+    "FinetuneError": "errors",
+    "ImageError": "errors",
+    "Limits": "image_gate",
+    "ModelError": "errors",
+    "Prediction": "predictor",
+    "Predictor": "predictor",
+    "RuntimeUnavailableError": "errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,150 @@
+"""The contract that every exported model carries: what it expects, what it answers, where it comes from.
+
+It is JSON under the ONNX metadata key ``finetune.contract``. Reading is strict: a newer schema, an unknown or
+missing key, or a value this runtime does not implement is refused, because a guess here is a wrong answer later.
+The JSON ends with its own sha256, so that labels or preprocessing edited in the metadata alone are noticed; to change
+a contract, read it, ``dataclasses.replace`` what has to change, and write it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from finetune_export import __version__, strict_json
+from finetune_export.errors import ModelError
+
+CONTRACT_KEY = "finetune.contract"
+GOLDEN_KEY = "finetune.golden"
+SCHEMA = 1
+MAX_IMAGE_SIZE_PX = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a picture becomes pixels, completely; ``finetune_export.image`` is its implementation.
+
+    ``image_size_px`` is the side of the square the network sees. The centre crop is the largest centred square
+    scaled by ``crop_fraction`` (0 < f <= 1), cut and resized in one step by Pillow's ``resize(box=…)`` with
+    antialiasing. ``mean`` and ``std`` (per channel, on 0..1) are applied *inside* the graph. The other fields
+    state rules of which this schema knows exactly one value each.
+    """
+
+    image_size_px: int
+    crop_fraction: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize_filter: Literal["bilinear"] = "bilinear"
+    crop: Literal["centre-square"] = "centre-square"
+    colour_order: Literal["RGB"] = "RGB"
+    layout: Literal["NHWC"] = "NHWC"
+    dtype: Literal["uint8"] = "uint8"
+    exif_orientation: Literal["applied"] = "applied"
+    animation: Literal["first frame"] = "first frame"
+    alpha: Literal["over white"] = "over white"
+    sixteen_bit: Literal["scaled"] = "scaled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How logits become probabilities: they are divided by ``temperature`` before the softmax, inside the graph."""
+
+    method: Literal["none", "temperature"] = "none"
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOrigin:
+    """Which network was fine-tuned, from which weights, under which licence; ``sha256`` is the weight file's."""
+
+    name: str
+    weights: str
+    licence: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOrigin:
+    """What the model was trained on; ``fingerprint`` is the sha256 over every picture's path, label and content."""
+
+    name: str
+    source: str
+    licence: str
+    fingerprint: str
+    train_images: int
+    valid_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """Everything a stranger needs to know about a model file; ``labels`` are in the order of the outputs.
+
+    ``graph_sha256`` is the hash of the file without its metadata, so that a flipped bit is found without a
+    second file. ``thresholds`` are per label and empty for single-label models.
+    """
+
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    backbone: BackboneOrigin
+    dataset: DatasetOrigin
+    run_id: str
+    metrics: dict[str, float]
+    versions: dict[str, str]
+    graph_sha256: str = ""
+    calibration: Calibration = field(default_factory=Calibration)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    task: Literal["single-label"] = "single-label"
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """Return the contract as sealed JSON, keys in the order of the fields; ``ModelError`` if a value is invalid."""
+        _check_values(self)
+        return strict_json.seal(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """Read a contract; raise ``ModelError`` naming what is missing, unknown, newer or not implemented."""
+        payload = strict_json.parse(text, CONTRACT_KEY)
+        _check_schema(payload)
+        contract: Contract = strict_json.build(cls, payload, CONTRACT_KEY)
+        _check_values(contract)
+        strict_json.check_seal(text, CONTRACT_KEY)
+        return contract
+
+
+def _check_schema(payload: dict[str, Any]) -> None:
+    """Look at the schema first: a newer one may differ in everything else."""
+    schema = payload.get("schema")
+    if type(schema) is not int or schema <= SCHEMA:
+        return  # missing, wrong or old: told with the other keys
+    versions = payload.get("versions")
+    writer = versions.get("finetune-export") if isinstance(versions, dict) else None
+    needed = f">= {writer}" if isinstance(writer, str) and writer.isprintable() else f"> {__version__}"
+    raise ModelError(f"{CONTRACT_KEY}: schema {schema} needs finetune-export {needed}; upgrade it")
+
+
+def _check_values(contract: Contract) -> None:
+    for key, value, allowed in _problems(contract):
+        raise ModelError(f"{CONTRACT_KEY}.{key}: {value!r} is not allowed; it has to be {allowed}")
+
+
+def _problems(contract: Contract) -> Iterator[tuple[str, object, str]]:
+    """Yield (key, value, what is allowed) for every value that its type alone does not rule out."""
+    labels, pixels = contract.labels, contract.preprocessing
+    if contract.schema != SCHEMA:
+        yield "schema", contract.schema, f"{SCHEMA}"
+    if not labels or "" in labels:
+        yield "labels", labels[:3], "one non-empty text for each output"
+    if len(set(labels)) < len(labels):
+        yield "labels", next(label for i, label in enumerate(labels) if label in labels[:i]), "unique"
+    if unknown := [label for label in contract.thresholds if label not in labels]:
+        yield "thresholds", unknown[0], "one of the labels"
+    if not 1 <= pixels.image_size_px <= MAX_IMAGE_SIZE_PX:
+        yield "preprocessing.image_size_px", pixels.image_size_px, f"1 to {MAX_IMAGE_SIZE_PX}"
+    if not 0 < pixels.crop_fraction <= 1:
+        yield "preprocessing.crop_fraction", pixels.crop_fraction, "over 0 and at most 1"
+    if min(pixels.std) <= 0:
+        yield "preprocessing.std", pixels.std, "over 0 for each channel"
+    if contract.calibration.temperature <= 0:
+        yield "calibration.temperature", contract.calibration.temperature, "over 0"

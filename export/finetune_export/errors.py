@@ -1,0 +1,36 @@
+"""The errors a user can act on; each carries the exit status that the command line ends with.
+
+Exit statuses: 0 done, 1 internal error, 2 usage or configuration, 3 data, 4 model refused, 5 plugin,
+6 environment or resources, 7 diverged, 130 SIGINT, 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+
+class FinetuneError(Exception):
+    """A failure the user can act on: its text is one line with the value, what is allowed and the next step."""
+
+    exit_code = 1
+
+
+class ImageError(FinetuneError):
+    """A picture was refused; ``reason`` is the sentence without the picture's name."""
+
+    exit_code = 3
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.source = source
+        self.reason = reason
+
+
+class ModelError(FinetuneError):
+    """A model file was refused: it is damaged, foreign, or answers differently from what it promises."""
+
+    exit_code = 4
+
+
+class RuntimeUnavailableError(FinetuneError):
+    """The onnxruntime on this machine lacks what was asked of it."""
+
+    exit_code = 6

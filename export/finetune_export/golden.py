@@ -1,0 +1,114 @@
+"""Golden pairs: test pictures with the answers the model gave when it was exported, carried in its metadata.
+
+They are whole files, so any copy of the model can check itself on any machine, from decoding to probabilities. Two
+rules decide:
+
+- The preprocessed pixels must be the same, bit for bit. Only JPEG is excused, since its standard lets decoders round
+  differently: there, other pixels are reported and the answer decides.
+- No probability may differ by more than the tolerance. The top-1 label is not compared on its own: beyond the
+  tolerance it cannot change, and within it, a tie on a generated picture would refuse a sound model.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune_export import image, strict_json
+from finetune_export.contract import GOLDEN_KEY, Preprocessing
+from finetune_export.errors import ImageError, ModelError
+from finetune_export.golden_pictures import pictures
+
+__all__ = ["MAX_DIFFERENCE", "Golden", "check", "dump", "make", "parse", "pictures"]
+
+MAX_DIFFERENCE = 1e-3
+_JPEG_START = b"\xff\xd8"
+
+Network = Callable[[image.Pixels], NDArray[np.float32]]
+"""From pixels, uint8 (N, H, W, 3), to probabilities, float32 (N, K)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """One test picture with its expected answer: ``pixels_sha256`` is of the preprocessed uint8 (H, W, 3) array."""
+
+    name: str
+    file: bytes
+    pixels_sha256: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    pairs: tuple[Golden, ...]
+
+
+def make(preprocessing: Preprocessing, network: Network) -> tuple[Golden, ...]:
+    """Return the test pictures with the answers of ``network``, for the model file that it becomes."""
+    files = pictures()
+    pixels = [image.read_pixels(file, preprocessing) for file in files.values()]
+    answers = network(np.stack(pixels)).tolist()
+    return tuple(
+        Golden(name=name, file=file, pixels_sha256=_sha256(array), probabilities=tuple(answer))
+        for (name, file), array, answer in zip(files.items(), pixels, answers, strict=True)
+    )
+
+
+def check(pairs: Sequence[Golden], preprocessing: Preprocessing, network: Network) -> tuple[str, ...]:
+    """Ask ``network`` for every golden answer; return notes on JPEG decoding, or raise ``ModelError`` on a mismatch."""
+    pixels = [_read(pair, preprocessing) for pair in pairs]
+    notes = tuple(note for pair, array in zip(pairs, pixels, strict=True) for note in _compare_pixels(pair, array))
+    for pair, answer in zip(pairs, network(np.stack(pixels)), strict=True):
+        _compare_answer(pair, answer)
+    return notes
+
+
+def dump(pairs: Sequence[Golden]) -> str:
+    """Return golden pairs as sealed JSON, files in base64."""
+    items = [{**vars(pair), "file": base64.b64encode(pair.file).decode()} for pair in pairs]
+    return strict_json.seal({"pairs": items})
+
+
+def parse(text: str) -> tuple[Golden, ...]:
+    """Read what ``dump`` wrote; raise ``ModelError`` if it is damaged, was changed, or holds no pair."""
+    payload = strict_json.parse(text, GOLDEN_KEY)
+    read: _Pairs = strict_json.build(_Pairs, payload, GOLDEN_KEY)
+    strict_json.check_seal(text, GOLDEN_KEY)
+    if not read.pairs:
+        raise ModelError(f"{GOLDEN_KEY}: no golden pairs; export the model again")
+    return read.pairs
+
+
+def _read(pair: Golden, preprocessing: Preprocessing) -> image.Pixels:
+    try:
+        return image.read_pixels(pair.file, preprocessing)
+    except ImageError as exc:
+        raise ModelError(f"golden picture {pair.name}: {exc.reason}") from exc
+
+
+def _compare_pixels(pair: Golden, pixels: image.Pixels) -> tuple[str, ...]:
+    if _sha256(pixels) == pair.pixels_sha256:
+        return ()
+    if not pair.file.startswith(_JPEG_START):
+        raise ModelError(f"golden picture {pair.name}: its pixels differ from those at export; check Pillow's version")
+    return (f"golden picture {pair.name}: JPEG decodes to other pixels on this machine than at export",)
+
+
+def _compare_answer(pair: Golden, answer: NDArray[np.float32]) -> None:
+    if len(answer) != len(pair.probabilities):
+        raise ModelError(f"golden picture {pair.name}: {len(answer)} answers, {len(pair.probabilities)} at export")
+    difference = float(np.abs(answer - np.array(pair.probabilities)).max())
+    if not difference <= MAX_DIFFERENCE:  # so that NaN is refused
+        raise ModelError(
+            f"golden picture {pair.name}: a probability differs by {difference:.2g} from the one at export, "
+            f"{MAX_DIFFERENCE} is allowed; get the model file again, or another onnxruntime"
+        )
+
+
+def _sha256(pixels: image.Pixels) -> str:
+    return hashlib.sha256(pixels.tobytes()).hexdigest()

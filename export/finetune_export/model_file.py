@@ -1,0 +1,102 @@
+"""An ONNX file as bytes, without the onnx package: its metadata, and the hash of everything else.
+
+A file is a ``ModelProto`` message. Its metadata are the entries of field 14, each a key and a value. The graph hash
+is the sha256 over the file with those entries left out, in file order: it stays the same when metadata are added, and
+changes with any other byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_export import wire
+from finetune_export.errors import ModelError
+
+MAX_BYTES = 2 * 2**30  # what protobuf itself can read
+_GRAPH, _METADATA = 7, 14  # ModelProto
+_KEY, _VALUE = 1, 2  # StringStringEntryProto
+
+_FOREIGN = {
+    b"version https://git-lfs": "a Git LFS pointer; fetch the file itself with `git lfs pull`",
+    b"PK\x03\x04": "a zip archive, perhaps a PyTorch checkpoint; export it to ONNX first",
+    b"\x80": "a Python pickle, perhaps a PyTorch checkpoint; export it to ONNX first",
+    b"<": "a web page, perhaps of a download that failed; get the model file again",
+    b"{": "JSON; the model is the .onnx file",
+}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file read into memory: its bytes, its metadata, and the sha256 of everything but the metadata."""
+
+    data: bytes
+    graph_sha256: str
+    metadata: Mapping[str, str]
+
+
+def read(source: str | Path | bytes) -> ModelFile:
+    """Return a model file from its path or its bytes; raise ``ModelError`` if it is not a whole ONNX file."""
+    data = source if isinstance(source, bytes) else _read_bytes(source)
+    _refuse_foreign(data)
+    digest, has_graph = hashlib.sha256(), False
+    metadata: dict[str, str] = {}
+    for field in wire.fields(memoryview(data)):
+        if field.number == _METADATA:
+            key, value = _entry(field.value)
+            if key in metadata:
+                raise ModelError(f"metadata key {key!r} occurs twice; get the model file again")
+            metadata[key] = value
+        else:
+            digest.update(field.raw)
+            has_graph |= field.number == _GRAPH
+    if not has_graph:
+        raise ModelError("not an ONNX file (it has no graph); get the model file again")
+    return ModelFile(data, digest.hexdigest(), metadata)
+
+
+def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return a model file with exactly these metadata; its graph hash stays the same."""
+    graph = [field.raw for field in wire.fields(memoryview(data)) if field.number != _METADATA]
+    entries = (
+        wire.encode_field(_KEY, key.encode()) + wire.encode_field(_VALUE, value.encode())
+        for key, value in metadata.items()
+    )
+    return b"".join((*graph, *(wire.encode_field(_METADATA, entry) for entry in entries)))
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):  # before it is opened: a pipe would wait for its writer for ever
+            raise ModelError("not a regular file; a model is one .onnx file")
+        if status.st_size > MAX_BYTES:
+            raise ModelError(f"{status.st_size} bytes; at most {MAX_BYTES} are allowed")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        cause = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise ModelError(f"the model file cannot be read ({cause})") from exc
+
+
+def _refuse_foreign(data: bytes) -> None:
+    if not data:
+        raise ModelError("the file is empty; get the model file again")
+    start = data[:64].lstrip()
+    for prefix, looks_like in _FOREIGN.items():
+        if start.startswith(prefix):
+            raise ModelError(f"not an ONNX file; it looks like {looks_like}")
+
+
+def _entry(message: int | memoryview) -> tuple[str, str]:
+    """Return the key and value of one metadata entry, which holds nothing else."""
+    parts = () if isinstance(message, int) else tuple(wire.fields(message))
+    texts = {part.number: bytes(part.value) for part in parts if not isinstance(part.value, int)}
+    if len(texts) != len(parts) or _KEY not in texts or not texts.keys() <= {_KEY, _VALUE}:
+        raise ModelError("a metadata entry is damaged; get the model file again")
+    try:
+        return texts[_KEY].decode(), texts.get(_VALUE, b"").decode()
+    except UnicodeDecodeError as exc:
+        raise ModelError("a metadata entry is not UTF-8 text; get the model file again") from exc

@@ -1,0 +1,98 @@
+"""The one door to onnxruntime: opens a graph from its bytes, checks what it promises, and runs it.
+
+Shapes: ``N`` pictures, ``H`` = ``W`` pixels, ``K`` labels, ``D`` features; only ``N`` is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from finetune_export.contract import Contract
+from finetune_export.errors import ModelError, RuntimeUnavailableError
+from finetune_export.image import Pixels
+
+INPUT = "image"
+OUTPUTS = ("probabilities", "embedding")
+_ERRORS_ONLY = 3
+
+
+class Session:
+    """A graph that onnxruntime has loaded and that has the shapes its contract promises; safe to share by threads.
+
+    ``providers`` are onnxruntime's, in order of preference; the CPU by default. ``threads`` are those of one run;
+    onnxruntime decides by default. Raises ``RuntimeUnavailableError`` for a provider that is not there, and
+    ``ModelError`` for a graph that does not load or fit.
+    """
+
+    def __init__(self, data: bytes, contract: Contract, providers: Sequence[str] | None, threads: int | None) -> None:
+        self._session = _open(data, list(providers or ["CPUExecutionProvider"]), threads or 0)
+        size = contract.preprocessing.image_size_px
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1:
+            raise ModelError(f"it has {len(inputs)} inputs; it has to have one, {INPUT!r}")
+        _check_node("input", inputs, INPUT, "tensor(uint8)", (size, size, 3))
+        _check_node("output", outputs, "probabilities", "tensor(float)", (len(contract.labels),))
+        (self.features,) = _check_node("output", outputs, "embedding", "tensor(float)", ("D",))
+        self._widths = (len(contract.labels), self.features)
+
+    def run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities (N, K) and embeddings (N, D), all finite, for pixels (N, H, W, 3)."""
+        try:
+            probabilities, embeddings = self._session.run(OUTPUTS, {INPUT: pixels})
+        except Exception as exc:  # onnxruntime has an exception class for each of its error codes
+            raise ModelError(f"the network cannot be run ({_first_line(exc)})") from exc
+        for name, values, width in zip(OUTPUTS, (probabilities, embeddings), self._widths, strict=True):
+            if values.shape != (len(pixels), width) or not np.isfinite(values).all():
+                raise ModelError(f"the network's {name} are not one row of finite numbers for each picture")
+        return probabilities, embeddings
+
+
+def _open(data: bytes, providers: list[str], threads: int) -> Any:
+    available = onnxruntime.get_available_providers()
+    if missing := [name for name in providers if name not in available]:
+        raise RuntimeUnavailableError(
+            f"onnxruntime provider {missing[0]!r} is not installed; available are {', '.join(available)}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS_ONLY
+    try:
+        # Without enable_fallback=0, a failure is printed to stdout and tried again on the CPU.
+        session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
+    except Exception as exc:  # onnxruntime has an exception class for each of its error codes
+        raise ModelError(
+            f"onnxruntime {onnxruntime.__version__} cannot load it ({_first_line(exc)}); "
+            "it is damaged, or needs a newer onnxruntime"
+        ) from exc
+    _check_providers(session.get_providers(), providers)
+    return session
+
+
+def _check_providers(active: list[str], asked: list[str]) -> None:
+    """Refuse what onnxruntime does in silence when a provider is installed but does not start."""
+    if idle := [name for name in asked if name not in active]:
+        raise RuntimeUnavailableError(f"onnxruntime provider {idle[0]!r} did not start; active are {', '.join(active)}")
+
+
+def _check_node(role: str, nodes: Sequence[Any], name: str, kind: str, sides: tuple[int | str, ...]) -> list[int]:
+    """Return the sides of ``name``; raise ``ModelError`` unless it is there as (N, *sides), where "D" is any size."""
+    found = {node.name: node for node in nodes}
+    if name not in found:
+        raise ModelError(f"its {role}s are {', '.join(found) or 'none'}; it has to have {name!r}")
+    kind_found, (batch, *rest) = found[name].type, found[name].shape or [0]
+    fits = len(rest) == len(sides) and all(
+        isinstance(side, int) and allowed in (side, "D") for side, allowed in zip(rest, sides, strict=True)
+    )
+    if kind_found != kind or isinstance(batch, int) or not fits:
+        wanted = ", ".join(map(str, ("N", *sides)))
+        raise ModelError(f"its {role} {name!r} is {kind_found} {[batch, *rest]}; it has to be {kind} ({wanted})")
+    return rest
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]

@@ -1,0 +1,58 @@
+"""``finetune list``: the names that can be asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from finetune.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from finetune.plugins import Plugins
+
+Kind = Literal["datasets", "backbones", "targets"]
+
+
+def list_registered(
+    kind: Annotated[Kind, Parameter(help="What to list.")],
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative=(), help="Print a JSON array.")] = False,
+) -> None:
+    """List the data sets, backbones or export targets that can be used by name.
+
+    Examples:
+      finetune list backbones
+    """
+    from finetune.plugins import load_plugins
+
+    found = load_plugins()
+    if json:
+        print_json(list(getattr(found, kind).values()))
+    else:
+        print_table({"datasets": _datasets, "backbones": _backbones, "targets": _targets}[kind](found))
+
+
+def _datasets(found: Plugins) -> list[tuple[str, ...]]:
+    rows = [(spec.name, source.name, source.summary) for spec in found.datasets.values() for source in spec.sources]
+    return [("data set", "source", "what it is"), *rows]
+
+
+def _backbones(found: Plugins) -> list[tuple[str, ...]]:
+    rows = [
+        (
+            b.name,
+            b.family,
+            f"{b.parameters / 1e6:.1f} M",
+            f"{b.image_size_px} px",
+            b.weights.name if b.weights else "none",
+            b.summary,
+        )
+        for b in found.backbones.values()
+    ]
+    return [("backbone", "family", "parameters", "size", "weights", "what it is"), *rows]
+
+
+def _targets(found: Plugins) -> list[tuple[str, ...]]:
+    return [("target", "what it is"), *((target.name, target.summary) for target in found.targets.values())]

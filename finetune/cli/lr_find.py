@@ -1,0 +1,36 @@
+"""``finetune lr-find``: which learning rate to train with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Unpack
+
+from cyclopts import Parameter
+
+from finetune.cli.output import print_json
+from finetune.config import RunOptions
+
+
+def lr_find(
+    *,
+    config: Annotated[Path | None, Parameter(help="TOML file with any of these options; flags override it.")] = None,
+    json: Annotated[bool, Parameter(negative=(), help="Print one JSON object.")] = False,
+    **options: Unpack[RunOptions],
+) -> None:
+    """Measure the loss over growing learning rates, print the suggested one, and save the curve as a PNG.
+
+    Takes the inputs of 'finetune run'; pass the result as --lr. Trains nothing that is kept.
+
+    Examples:
+      finetune lr-find --data pictures --backbone resnet18
+    """
+    from finetune.cli.progress import RichReporter
+    from finetune.planning import find_rate
+
+    with RichReporter() as reporter:
+        found = find_rate(config_file=config, reporter=reporter, **options)
+    if json:
+        print_json({"suggestion": found.suggestion, "curve": found.picture})
+    else:
+        print(f"{found.suggestion:.2g}")
+        print(f"curve: {found.picture}")

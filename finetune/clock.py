@@ -1,0 +1,28 @@
+"""Wall-clock seconds per stage of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Clock:
+    """Measures named stages; ``seconds`` holds what has ended, in order."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Measure one stage; a stage that comes again adds up."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - started, 3)
+
+    def total(self) -> dict[str, float]:
+        """Return the stages and the ``total`` since the clock was made."""
+        return {**self.seconds, "total": round(time.perf_counter() - self._started, 3)}

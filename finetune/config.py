@@ -1,0 +1,242 @@
+"""What one may say about a run, and what a run is once everything was said.
+
+``RunOptions`` is the partial form: the command line, a TOML file, a plugin's recipe and ``finetune.run`` all
+speak it. ``resolve`` lays them over each other (defaults < recipe < file < command line) into one ``RunConfig``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict, cast
+
+from cyclopts import Parameter
+
+from finetune.errors import ConfigError
+from finetune.names import unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run; the defaults of all options are written here and nowhere else.
+
+    ``None`` means: as the data set (``source``), the backbone (``image_size``) or the other options
+    (``unfreeze``: every stage, ``unfrozen_lr``: half of ``lr``) have it.
+    """
+
+    plugin: str | None = None
+    data: Path | None = None
+    source: str | None = None
+    backbone: str = "mobilenet_v2"
+    weights: str = "pretrained"
+    epochs: int = 3
+    freeze_epochs: int = 5
+    lr: float | Literal["find"] = 0.002
+    unfreeze: int | None = None
+    unfrozen_lr: float | None = None
+    image_size: int | None = None
+    batch_size: int = 32
+    valid_share: float = 0.2
+    max_unreadable: float = 0.05
+    target: tuple[str, ...] = ()
+    seed: int = 42
+    out: Path = Path("runs")
+
+
+def _says(help_text: str, default: object = None) -> Parameter:
+    return Parameter(help=help_text if default is None else f"{help_text} [default: {default}]")
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of a run that somebody has said; what is absent was not said."""
+
+    plugin: Annotated[
+        str, _says("Data set to train on, by name, with the recipe it recommends; see 'finetune list datasets'.")
+    ]
+    data: Annotated[
+        Path,
+        _says("Folder with one subfolder of pictures per class, or with train/ and valid/ (val/) folders of such."),
+    ]
+    source: Annotated[str, _says("Which of the data set's sources to use; the first it offers by default.")]
+    backbone: Annotated[str, _says("Network to start from; see 'finetune list backbones'.", RunConfig.backbone)]
+    weights: Annotated[
+        str, _says("'pretrained', 'none' (from scratch), or a .safetensors or .pth file.", RunConfig.weights)
+    ]
+    epochs: Annotated[int, _says("Epochs after unfreezing.", RunConfig.epochs)]
+    freeze_epochs: Annotated[
+        int, _says("Epochs before that, in which only the new head is trained.", RunConfig.freeze_epochs)
+    ]
+    lr: Annotated[
+        float | Literal["find"],
+        _says("Highest learning rate, of the head while the body is frozen; 'find' measures it.", RunConfig.lr),
+    ]
+    unfreeze: Annotated[int, _says("Unfreeze only the last N stages of the body. [default: all]")]
+    unfrozen_lr: Annotated[float, _says("Highest learning rate after unfreezing. [default: half of --lr]")]
+    image_size: Annotated[int, _says("Side of the square that the network sees, in pixels. [default: the backbone's]")]
+    batch_size: Annotated[int, _says("Pictures per training step.", RunConfig.batch_size)]
+    valid_share: Annotated[
+        float, _says("Share of each class held out for validation where the data has no split.", RunConfig.valid_share)
+    ]
+    max_unreadable: Annotated[
+        float, _says("Share of unreadable pictures above which a run refuses to start.", RunConfig.max_unreadable)
+    ]
+    target: Annotated[tuple[str, ...], _says("Export target beside 'onnx', repeatable; see 'finetune list targets'.")]
+    seed: Annotated[int, _says("Seed of the split, the new head and the order of pictures.", RunConfig.seed)]
+    out: Annotated[Path, _says("Folder in which the run gets a folder of its own.", RunConfig.out)]
+
+
+_LIMITS: dict[str, tuple[float, float, str]] = {
+    "epochs": (0, 10_000, "a whole number from 0 to 10000"),
+    "freeze_epochs": (0, 10_000, "a whole number from 0 to 10000"),
+    "lr": (1e-10, 10, "between 1e-10 and 10, or 'find'"),
+    "unfreeze": (1, 1_000, "a whole number of stages, at least 1"),
+    "unfrozen_lr": (1e-10, 10, "between 1e-10 and 10"),
+    "image_size": (16, 4_096, "a whole number of pixels from 16 to 4096"),
+    "batch_size": (1, 65_536, "a whole number from 1 to 65536"),
+    "valid_share": (0.01, 0.9, "between 0.01 and 0.9"),
+    "max_unreadable": (0, 1, "between 0 and 1"),
+    "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
+}
+
+FIELDS = tuple(f.name for f in dataclasses.fields(RunConfig))
+_UNSET = {f.name for f in dataclasses.fields(RunConfig) if f.default is None}
+_WHOLE = {"epochs", "freeze_epochs", "unfreeze", "image_size", "batch_size", "seed"}
+_PATHS = {"data", "out"}
+_WORDS_FOR_WEIGHTS = ("pretrained", "none")  # anything else is the path of a file
+_LARGEST_FILE_BYTES = 2**20
+
+
+def flag(name: str) -> str:
+    """Return a field's name as it is typed: ``freeze_epochs`` → ``--freeze-epochs``."""
+    return "--" + name.replace("_", "-")
+
+
+def resolve(*layers: RunOptions) -> RunConfig:
+    """Lay the options over the defaults, later layers over earlier ones, and check the result.
+
+    A script may give a path as text and the targets as a list. Raises ``ConfigError`` with every name and value
+    that is not allowed, all at once.
+    """
+    said: dict[str, Any] = {}
+    for layer in layers:
+        said.update(layer)
+    said = {name: _converted(name, value) for name, value in said.items()}
+    problems = [problem for name, value in said.items() if (problem := _problem(name, value, flag(name)))]
+    if problems:
+        raise ConfigError(" ".join(problems))
+    return RunConfig(**said)
+
+
+def _converted(name: str, value: Any) -> Any:
+    if name in _PATHS and isinstance(value, str) and value:
+        return Path(value)
+    return tuple(value) if name == "target" and isinstance(value, list) else value
+
+
+def _problem(name: str, value: object, said_as: str) -> str | None:
+    if name not in FIELDS:
+        return unknown_name("option", name, FIELDS)
+    if _is_allowed(name, value):
+        return None
+    shown = str(value) if isinstance(value, Path) else value
+    return f"{said_as} {shown!r} is not allowed; give {_expected(name)}."
+
+
+def _is_allowed(name: str, value: object) -> bool:
+    if value is None:
+        return name in _UNSET
+    if name == "target":
+        return isinstance(value, tuple) and all(_is_text(item) for item in value)
+    if name in _PATHS:
+        return isinstance(value, Path) and _is_text(str(value))
+    if name not in _LIMITS:
+        return _is_text(value)
+    return (name == "lr" and value == "find") or _is_within_limits(name, value)
+
+
+def _is_text(value: object) -> bool:
+    """Whether a file, a path and a line of text can hold the value: not empty, no NUL, no undecodable bytes."""
+    return isinstance(value, str) and value != "" and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+
+
+def _is_within_limits(name: str, value: object) -> bool:
+    kinds = int if name in _WHOLE else int | float
+    low, high, _ = _LIMITS[name]
+    # Not a number (NaN) is not within any limits.
+    return isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+
+
+def _expected(name: str) -> str:
+    if name in _LIMITS:
+        return _LIMITS[name][2]
+    return {"target": "a list of names", "data": "the path of a folder", "out": "the path of a folder"}.get(
+        name, "text that is not empty"
+    )
+
+
+def read_file(path: Path) -> RunOptions:
+    """Return the options in a TOML file; relative paths in it are relative to the file.
+
+    Raises ``ConfigError`` for a file that cannot be read or is not TOML, and for keys and values that no option has,
+    all at once.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"Cannot read the configuration file {path}: {cause}. Check --config.") from error
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise ConfigError(f"{path} is larger than a configuration file's {_LARGEST_FILE_BYTES} bytes. Check --config.")
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigError(f"{path} begins with a byte order mark; save it as plain UTF-8, without one.")
+    return _options(_parsed(data, path), path)
+
+
+def _parsed(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # also what tomllib lets through: an endless number, a deep nest
+        raise ConfigError(f"{path} is not a UTF-8 TOML file: {error}. See the README for an example.") from error
+
+
+def _options(content: Mapping[str, Any], path: Path) -> RunOptions:
+    problems = []
+    options: dict[str, Any] = {}
+    for name, value in content.items():
+        options[name] = _converted(name, value)
+        if problem := _problem(name, options[name], f"{name} ="):
+            problems.append(problem)
+    if problems:
+        raise ConfigError(f"{path}: {' '.join(problems)}")
+    return cast(RunOptions, {name: _from_file(name, value, path.parent) for name, value in options.items()})
+
+
+def _from_file(name: str, value: Any, folder: Path) -> Any:
+    if name in _PATHS:
+        return folder / value
+    return str(folder / value) if name == "weights" and value not in _WORDS_FOR_WEIGHTS else value
+
+
+def to_toml(config: RunConfig) -> str:
+    """Return the resolved configuration as TOML that ``read_file`` reads back to the same run, paths absolute."""
+    lines = ["# Everything that decided this run; repeat it with: finetune run --config THIS_FILE"]
+    for name in FIELDS:
+        value = getattr(config, name)
+        if name in _PATHS or (name == "weights" and value not in _WORDS_FOR_WEIGHTS):
+            value = value and str(Path(value).absolute())
+        if value is not None:
+            lines.append(f"{name} = {_toml_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = "".join(f"\\u{ord(c):04X}" if ord(c) < 32 or c in '"\\\x7f' else c for c in value)
+        return f'"{escaped}"'
+    return repr(value)

@@ -1,0 +1,59 @@
+"""The hooks a plugin may implement: this file is the contract between finetune and its plugins.
+
+A plugin is an installed distribution with an entry point in the group ``finetune`` that names a *light* module
+(no torch at import). In it, mark functions with ``hookimpl`` and give them the names below; an implementation
+may leave out arguments that it does not need. Built-ins register through the same hooks.
+
+    from finetune.hookspecs import hookimpl
+    from finetune.types import DatasetSpec, Source
+
+    @hookimpl
+    def finetune_register_datasets(register):
+        source = Source(name="web", summary="Where the pictures come from.")
+        register(DatasetSpec(name="pets", summary="What they show.", sources=(source,), load="my_pets.data:load"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from finetune.types import Backbone, DatasetSpec, ExportTarget
+
+PROJECT = "finetune"
+"""The pluggy project name, and the entry-point group that plugins publish themselves in."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def finetune_register_datasets(register: Callable[[DatasetSpec], None]) -> None:
+    """Offer data sets: call ``register`` once for each.
+
+    Called once when plugins are loaded, each plugin by itself. Do not read pictures or reach the network here;
+    ``DatasetSpec.load`` does that when the data set is asked for. A name that is taken sets the plugin aside.
+    Since 0.1.
+    """
+
+
+@hookspec
+def finetune_register_backbones(register: Callable[[Backbone], None]) -> None:
+    """Offer backbones: call ``register`` once for each.
+
+    Called once when plugins are loaded, each plugin by itself. Do not import torch here; ``Backbone.build`` is
+    imported when the backbone is asked for. A name that is taken sets the plugin aside. Since 0.1.
+    """
+
+
+@hookspec
+def finetune_register_targets(register: Callable[[ExportTarget], None]) -> None:
+    """Offer export targets: call ``register`` once for each.
+
+    Called once when plugins are loaded, each plugin by itself. What ``ExportTarget.export`` writes counts only
+    after it was compared with the trained network, from picture file to label. A name that is taken sets the
+    plugin aside. Since 0.1.
+    """

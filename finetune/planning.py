@@ -1,0 +1,105 @@
+"""What can be known before training: the plan of a run, and the learning rate that suits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Unpack
+
+from finetune.config import RunConfig, RunOptions
+from finetune.data.audit import class_counts
+from finetune.preparation import Job, discover, prepare
+from finetune.reporting import SILENT
+from finetune.run_folder import RunFolder
+from finetune.training.strategies import Phase, plan
+from finetune.types import Reporter
+
+RATE_CURVE = "lr_find.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """A run that is resolved and not trained; ``class_counts`` are train and validation pictures per label."""
+
+    dataset: str
+    source: str
+    fingerprint: str
+    class_counts: dict[str, tuple[int, int]]
+    refused: int
+    backbone: str
+    weights: str
+    groups: tuple[str, ...]
+    phases: tuple[Phase, ...]
+    image_size_px: int
+    exports: tuple[str, ...]
+    config: RunConfig
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the plan as the rows of a two-column table."""
+        train, valid = (sum(column) for column in zip(*self.class_counts.values(), strict=True))
+        return [
+            ("data", f"{self.dataset} from {self.source}"),
+            ("pictures", f"{train} to train on, {valid} to validate on, {self.refused} left out"),
+            *(("", f"{label}: {a} + {b}") for label, (a, b) in self.class_counts.items()),
+            ("network", f"{self.backbone} at {self.image_size_px} px, weights: {self.weights}"),
+            *(row for phase in self.phases for row in self._phase_rows(phase)),
+            ("export", ", ".join(self.exports)),
+        ]
+
+    def _phase_rows(self, phase: Phase) -> list[tuple[str, str]]:
+        rates = [
+            f"{name} {rate:.2g}" if rate else f"{name} frozen"
+            for name, rate in zip(self.groups, phase.rates, strict=True)
+        ]
+        return [(phase.name, f"{phase.epochs} epochs, highest rates: {', '.join(rates)}")]
+
+
+def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **options: Unpack[RunOptions]) -> RunPlan:
+    """Resolve everything that ``finetune.run`` would, and train nothing.
+
+    With ``lr="find"`` the rates are relative to the rate that would be found. Raises as ``finetune.run`` does.
+    """
+    job = prepare(discover(options, config_file), reporter)
+    config = job.config
+    lr = 1.0 if config.lr == "find" else config.lr
+    train, valid = class_counts(job.split.train), class_counts(job.split.valid)
+    return RunPlan(
+        dataset=job.dataset.name,
+        source=job.dataset.source,
+        fingerprint=job.audit.fingerprint,
+        class_counts={label: (train.get(label, 0), valid.get(label, 0)) for label in job.dataset.labels},
+        refused=len(job.audit.refused),
+        backbone=job.intent.backbone.name,
+        weights=job.weights.name,
+        groups=tuple(job.groups),
+        phases=plan(config, job.groups, lr, job.from_scratch),
+        image_size_px=job.preprocessing.image_size_px,
+        exports=("onnx", *config.target),
+        config=config,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRate:
+    """The suggested learning rate, and where its curve was drawn."""
+
+    suggestion: float
+    picture: Path
+
+
+def find_rate(
+    *, config_file: Path | None = None, reporter: Reporter = SILENT, **options: Unpack[RunOptions]
+) -> FoundRate:
+    """Measure the learning rate for the first phase of a run and draw its curve into a new run folder.
+
+    Raises as ``finetune.run`` does.
+    """
+    from finetune.evaluation.plots import rate_curve
+    from finetune.training.learner import Trainer
+
+    job: Job = prepare(discover(options, config_file), reporter)
+    trainer = Trainer(job, reporter)
+    curve = trainer.find_rate(plan(job.config, job.groups, 1.0, job.from_scratch)[0])
+    with RunFolder.create(job.config.out, f"lr-find-{job.name}").recorded() as folder:
+        folder.record(suggestion=curve.suggestion)
+        return FoundRate(suggestion=curve.suggestion, picture=folder.write(RATE_CURVE, rate_curve(curve)))

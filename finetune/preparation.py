@@ -1,0 +1,168 @@
+"""Everything that must be right before anything is trained: options, data set, audit, split, network and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from finetune.config import RunConfig, RunOptions, read_file, resolve
+from finetune.data.audit import Audit, audit
+from finetune.data.splits import Split, split
+from finetune.errors import ConfigError
+from finetune.names import unknown_name
+from finetune.plugins import Plugins, load_function, load_plugins
+from finetune.training.network import Network, assemble, build_backbone, group_names
+from finetune.training.weights import WeightsUsed, load_weights
+from finetune.types import Backbone, Dataset, DatasetRequest, DatasetSpec, Reporter, Source
+from finetune_export.contract import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """What the user asked for, resolved: the options, and the registered things they name."""
+
+    config: RunConfig
+    plugins: Plugins
+    spec: DatasetSpec
+    source: Source
+    backbone: Backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run that is ready to train: nothing that can be known to fail beforehand is left."""
+
+    intent: Intent
+    dataset: Dataset
+    audit: Audit
+    split: Split
+    preprocessing: Preprocessing
+    network: Network
+    weights: WeightsUsed
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def config(self) -> RunConfig:
+        """The resolved options."""
+        return self.intent.config
+
+    @property
+    def name(self) -> str:
+        """What the run is called: the data set and the backbone."""
+        return f"{self.dataset.name}-{self.intent.backbone.name}"
+
+    @property
+    def groups(self) -> list[str]:
+        """The names of the parameter groups, from the stem to the head."""
+        return group_names(self.network.body)
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the body's weights are random."""
+        return self.config.weights == "none"
+
+    @property
+    def valid_targets(self) -> NDArray[np.int64]:
+        """The validation pictures' label indices, int64 (N,), in the order of the split."""
+        return np.array([self.dataset.labels.index(example.label) for example in self.split.valid], dtype=np.int64)
+
+
+def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Intent:
+    """Resolve what was said into an intent: defaults < the source's recipe < file < options.
+
+    Raises ``ConfigError`` for an unknown name or value, ``PluginError`` when a plugin that is needed is broken.
+    """
+    said = {**(read_file(config_file) if config_file else {}), **options}
+    asked = resolve(cast(RunOptions, said))
+    if asked.plugin is None and asked.data is None:
+        raise ConfigError("Nothing to train on; give --plugin NAME or --data DIR. See 'finetune list datasets'.")
+    plugins = load_plugins()
+    spec = plugins.find_dataset(asked.plugin or "folder")
+    source = _source(spec, asked)
+    config = resolve(source.recipe, cast(RunOptions, said))
+    for target in config.target:
+        plugins.find_target(target)
+    return Intent(
+        config=config, plugins=plugins, spec=spec, source=source, backbone=plugins.find_backbone(config.backbone)
+    )
+
+
+def _source(spec: DatasetSpec, asked: RunConfig) -> Source:
+    sources = {source.name: source for source in spec.sources}
+    if asked.source is not None and asked.source not in sources:
+        raise ConfigError(unknown_name(f"source of '{spec.name}'", asked.source, sources))
+    if spec.needs_data and asked.data is None:
+        raise ConfigError(f"The data set '{spec.name}' needs --data DIR.")
+    fitting = [source for source in spec.sources if source.accepts_data or asked.data is None]
+    chosen = sources[asked.source] if asked.source else next(iter(fitting), spec.sources[0])
+    if asked.data is not None and not chosen.accepts_data:
+        raise ConfigError(f"The source '{chosen.name}' of '{spec.name}' takes no --data; leave out one of the two.")
+    return chosen
+
+
+def prepare(intent: Intent, reporter: Reporter) -> Job:
+    """Load, audit and split the pictures, and build the network with its weights.
+
+    Seeds torch first, so that a new head starts alike for the same seed. Raises ``DataError`` for pictures that
+    cannot be trained on, and what building and loading the backbone raises.
+    """
+    config = intent.config
+    dataset = load_dataset(intent, reporter)
+    audited = audit(dataset, config.max_unreadable, reporter)
+    division = split(audited, dataset.labels, config.valid_share, config.seed)
+    torch.manual_seed(config.seed)
+    preprocessing = preprocessing_for(intent)
+    network, weights = build_network(intent, len(dataset.labels), preprocessing.image_size_px)
+    notes = (*dataset.notes, *_ignored(dataset), *audited.notes(), *division.notes, weights.note)
+    for note in notes:
+        reporter.note(note)
+    return Job(
+        intent=intent,
+        dataset=dataset,
+        audit=audited,
+        split=division,
+        preprocessing=preprocessing,
+        network=network,
+        weights=weights,
+        notes=notes,
+    )
+
+
+def load_dataset(intent: Intent, reporter: Reporter) -> Dataset:
+    """Return the data set, made or fetched into a cache folder of its own where it is not at hand."""
+    spec, data = intent.spec, intent.config.data
+    load = load_function(spec.load, f"The data set '{spec.name}'")
+    cache = user_cache_path("finetune") / "datasets" / spec.name
+    request = DatasetRequest(source=intent.source.name, data=data, cache=cache, reporter=reporter)
+    return cast(Dataset, load(request))
+
+
+def preprocessing_for(intent: Intent) -> Preprocessing:
+    """Return the preprocessing of a run: the backbone's, at the size that was asked for."""
+    backbone = intent.backbone
+    return Preprocessing(
+        image_size_px=intent.config.image_size or backbone.image_size_px,
+        crop_fraction=backbone.crop_fraction,
+        mean=backbone.mean,
+        std=backbone.std,
+    )
+
+
+def build_network(intent: Intent, classes: int, image_size_px: int) -> tuple[Network, WeightsUsed]:
+    """Return the backbone's body with its weights under a new head for so many classes."""
+    model = build_backbone(intent.backbone, image_size_px)
+    weights = load_weights(model, intent.backbone, intent.config.weights)
+    return assemble(model, classes, image_size_px), weights
+
+
+def _ignored(dataset: Dataset) -> tuple[str, ...]:
+    if not dataset.ignored:
+        return ()
+    return (f"Left out {len(dataset.ignored)} file(s) that are no pictures by their name, first {dataset.ignored[0]}.",)

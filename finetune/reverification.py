@@ -1,0 +1,167 @@
+"""The proof of an export, again: from a run's folder, at any time, wherever its pictures are now."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from finetune import run_folder
+from finetune.builtin import folder as folder_dataset
+from finetune.config import read_file, resolve
+from finetune.data.pictures import ValidationPictures
+from finetune.errors import ConfigError, DataError, ModelError
+from finetune.evaluation.metrics import accuracy
+from finetune.plugins import load_plugins
+from finetune.training.network import Network, assemble, build_backbone
+from finetune.training.weights import load_network
+from finetune.types import Artifact, DatasetRequest, Example, Reporter, Verification
+from finetune.verification import verify
+from finetune_export import Contract, Predictor
+
+NEEDED = (run_folder.CONFIG, run_folder.WEIGHTS, run_folder.SPLIT)
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recheck:
+    """What was found: always the file's own checks, and one of the other two where there were pictures for it.
+
+    ``accuracy`` (0..1) is over ``pictures`` labelled pictures when there was no run to compare with.
+    """
+
+    model: Path
+    labels: int
+    verification: Verification | None = None
+    accuracy: float | None = None
+    pictures: int = 0
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the findings as the rows of a two-column table."""
+        rows = [("model", str(self.model)), ("file", f"graph, hash and golden pairs are right, {self.labels} labels")]
+        if found := self.verification:
+            same = f"the same label on {round(found.agreement * found.compared)} of {found.compared} pictures"
+            rows += [
+                ("network", f"{same}, largest difference {found.max_difference:.1e}"),
+                ("accuracy", f"trained {found.value:.1%}, exported {found.exported_value:.1%}"),
+            ]
+        elif self.accuracy is not None:
+            rows.append(("accuracy", f"{self.accuracy:.1%} of {self.pictures} pictures"))
+        else:
+            rows.append(("network", "not compared: give --run (the run's folder) or --data (labelled pictures)"))
+        return rows
+
+
+def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: Reporter) -> Recheck:
+    """Check a model file, and hold it against its run where there is one.
+
+    Raises ``ModelError`` when any check fails, ``DataError`` for pictures that are missing, ``ConfigError`` for a
+    ``run`` that is no run folder.
+    """
+    predictor = Predictor(model)
+    onnx.checker.check_model(model.read_bytes(), full_check=True)
+    folder = _run_folder(model, run)
+    if folder:
+        found = _against_run(predictor, folder, data, reporter)
+        return Recheck(model=model, labels=len(predictor.labels), verification=found)
+    if data:
+        score, pictures = _score(predictor, data, reporter)
+        return Recheck(model=model, labels=len(predictor.labels), accuracy=score, pictures=pictures)
+    return Recheck(model=model, labels=len(predictor.labels))
+
+
+def _run_folder(model: Path, run: Path | None) -> Path | None:
+    folder = run or model.resolve().parent
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing and run:
+        raise ConfigError(
+            f"--run {run} is no run folder: it has no {missing[0]}. Give the folder that the model was made in."
+        )
+    return None if missing else folder
+
+
+def _against_run(predictor: Predictor, folder: Path, data: Path | None, reporter: Reporter) -> Verification:
+    examples = _validation_examples(folder, data)
+    target = load_plugins().find_target("onnx")
+    network = _rebuild(folder, predictor.contract)
+    pictures = ValidationPictures(examples, predictor.labels, predictor.contract.preprocessing)
+    reporter.begin("Asking the trained network", len(examples))
+    reference = _probabilities(network, pictures, predictor.contract, reporter)
+    reporter.begin("Asking the exported file")
+    artifact = Artifact(path=predictor.path, probabilities=predictor.probabilities)
+    found = verify(artifact, target, [e.path for e in examples], np.array(pictures.targets), reference)
+    reporter.end()
+    if not found.passed:
+        raise ModelError(
+            f"{predictor.path} answers differently from the network in {folder}: {'; '.join(found.problems)}."
+        )
+    return found
+
+
+def _rebuild(folder: Path, contract: Contract) -> Network:
+    config = resolve(read_file(folder / run_folder.CONFIG))
+    backbone = load_plugins().find_backbone(config.backbone)
+    size = contract.preprocessing.image_size_px
+    network = assemble(build_backbone(backbone, size), len(contract.labels), size)
+    load_network(network, folder / run_folder.WEIGHTS)
+    return network.eval()
+
+
+def _probabilities(
+    network: Network, pictures: ValidationPictures, contract: Contract, reporter: Reporter
+) -> NDArray[np.float32]:
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (contract.preprocessing.mean, contract.preprocessing.std))
+    answers = []
+    with torch.inference_mode():
+        for images, _ in DataLoader(pictures, batch_size=BATCH_SIZE):
+            logits = network((images.float() / 255 - mean) / std)
+            answers.append((logits / contract.calibration.temperature).softmax(dim=1).numpy())
+            reporter.advance(len(images))
+    return np.concatenate(answers)
+
+
+def _validation_examples(folder: Path, data: Path | None) -> list[Example]:
+    with (folder / run_folder.SPLIT).open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "valid"]
+    moved = _by_content(data) if data else {}
+    examples = [Example(path=moved.get(row["sha256"], Path(row["path"])), label=row["label"]) for row in rows]
+    missing = [example.path for example in examples if not example.path.is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(rows)} validation pictures are gone, first {missing[0]}. "
+            "Give --data, the folder where they are now."
+        )
+    return examples
+
+
+def _by_content(data: Path) -> dict[str, Path]:
+    """Return every file below the folder by the sha256 of its content: how moved pictures are found again."""
+    if not data.is_dir():
+        raise DataError(f"--data {data} is not a folder. Give the folder where the pictures are now.")
+    return {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in data.rglob("*") if path.is_file()}
+
+
+def _score(predictor: Predictor, data: Path, reporter: Reporter) -> tuple[float, int]:
+    request = DatasetRequest(source="local", data=data, cache=data, reporter=reporter)
+    dataset = folder_dataset.load(request)
+    examples = [e for e in dataset.examples if e.part == "valid"] or list(dataset.examples)
+    _refuse_foreign_labels(predictor, examples)
+    reporter.begin("Asking the exported file")
+    answers = predictor.probabilities([example.path for example in examples])
+    reporter.end()
+    targets = np.array([predictor.labels.index(example.label) for example in examples])
+    return accuracy(answers, targets), len(examples)
+
+
+def _refuse_foreign_labels(predictor: Predictor, examples: Sequence[Example]) -> None:
+    foreign = sorted({example.label for example in examples} - set(predictor.labels))
+    if foreign:
+        raise DataError(f"The model has no label '{foreign[0]}'; it knows {', '.join(predictor.labels)}.")

@@ -1,0 +1,50 @@
+"""The main job: photos go in at the top, a verified, self-describing ONNX file comes out at the bottom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Unpack
+
+from finetune import records
+from finetune.clock import Clock
+from finetune.config import RunOptions
+from finetune.evaluation.metrics import accuracy
+from finetune.exporting import export_and_verify
+from finetune.preparation import Job, discover, prepare
+from finetune.reporting import SILENT
+from finetune.run_folder import RunFolder
+from finetune.training.learner import Trainer
+from finetune.training.strategies import follow, plan
+from finetune.types import Reporter, RunResult
+
+
+def run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **options: Unpack[RunOptions]) -> RunResult:
+    """Fine-tune a network on labelled pictures, export it, prove that the file answers alike; return the result.
+
+    The options are those of ``finetune run``; a ``config_file`` (TOML) lies below them. Raises a ``FinetuneError``
+    that says what to do; the run folder, where it came that far, says what happened.
+    """
+    clock = Clock()
+    with clock("prepare"):
+        intent = discover(options, config_file)  # plugins, data set, backbone, targets; flags over file over recipe
+        job = prepare(intent, reporter)  # pictures audited and split, network built, weights loaded
+        trainer = Trainer(job, reporter)
+        phases = plan(job.config, job.groups, learning_rate(job, trainer), job.from_scratch)
+    with RunFolder.create(job.config.out, job.name).recorded() as folder:
+        records.write_inputs(folder, job)
+        outcome = follow(phases, trainer, clock)  # the head alone, then the stages below it; the better is kept
+        records.write_training(folder, job, trainer.history)
+        with clock("evaluate"):
+            reference = trainer.probabilities()
+            contract = records.contract(folder, job, accuracy(reference, job.valid_targets))
+        with clock("export"):  # and verify: the file's answers against the network's, from picture file to label
+            exports = export_and_verify(folder, job, contract, reference, reporter)
+        return records.result(folder, job, outcome, exports, clock)
+
+
+def learning_rate(job: Job, trainer: Trainer) -> float:
+    """Return the rate that was asked for, or with ``lr="find"`` the one measured for the first phase."""
+    if job.config.lr != "find":
+        return job.config.lr
+    first = plan(job.config, job.groups, lr=1.0, from_scratch=job.from_scratch)[0]
+    return trainer.find_rate(first).suggestion

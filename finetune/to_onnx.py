@@ -1,0 +1,140 @@
+"""torch module → one self-contained ONNX file; the only room that calls ``torch.onnx``.
+
+The file takes ``image``: uint8 (N, S, S, 3), RGB, straight from ``finetune_export.image``, and answers
+``probabilities``: float32 (N, K) and ``embedding``: float32 (N, D). Scaling, normalisation, calibration and softmax
+are in the graph; only the batch axis is dynamic.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from finetune.errors import ModelError
+from finetune.training.network import Network
+from finetune_export import golden, model_file
+from finetune_export.contract import CONTRACT_KEY, GOLDEN_KEY, Contract
+
+OPSET = 18
+"""The oldest opset the exporter writes without a conversion: any onnxruntime since 1.14 runs it."""
+
+
+class Deployed(nn.Module):
+    """The network with everything that belongs between pixels and probabilities.
+
+    Maps uint8 (N, S, S, 3) to probabilities float32 (N, K) and embedding float32 (N, D).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Network, contract: Contract) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = contract.calibration.temperature
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", torch.tensor(contract.preprocessing.mean).reshape(shape))
+        self.register_buffer("std", torch.tensor(contract.preprocessing.std).reshape(shape))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities (N, K) and embedding (N, D) of uint8 images (N, S, S, 3)."""
+        scaled = image.permute(0, 3, 1, 2).float() / 255  # (N, 3, S, S)
+        embedding = self.network.embed((scaled - self.mean) / self.std)  # (N, D)
+        logits = self.network.classify(embedding)  # (N, K)
+        return (logits / self.temperature).softmax(dim=1), embedding
+
+
+def to_onnx(network: Network, contract: Contract) -> bytes:
+    """Return the ONNX file of a trained network (eval mode, CPU), contract and golden pairs inside.
+
+    The golden pairs' expected probabilities come from torch, so that any copy of the file can be held against
+    the network it was exported from. Raises ``ModelError`` when the network cannot be expressed in ONNX.
+    """
+    deployed = Deployed(network, contract).eval()
+    model = _without_traces(_exported(deployed, contract.preprocessing.image_size_px))
+    onnx.checker.check_model(model, full_check=True)
+    graph = model.SerializeToString(deterministic=True)
+    stated = replace(contract, graph_sha256=model_file.read(graph).graph_sha256)
+    pairs = golden.make(contract.preprocessing, lambda pixels: _answers(deployed, pixels))
+    return model_file.with_metadata(graph, _metadata(stated, golden.dump(pairs)))
+
+
+def _exported(deployed: Deployed, image_size_px: int) -> onnx.ModelProto:
+    # Two pictures, so that the exporter does not take the batch size for a constant 1.
+    example = torch.zeros(2, image_size_px, image_size_px, 3, dtype=torch.uint8)
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                deployed,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["image"],
+                output_names=["probabilities", "embedding"],
+                dynamic_shapes={"image": {0: torch.export.Dim("N")}},
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelError(f"The network cannot be written as ONNX: {first_line}. Choose another --backbone.") from error
+    assert program is not None, "with dynamo=True the exporter returns the program"
+    return program.model_proto
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter's warnings about its own internals from the user; failures still raise."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Remove the exporter's notes, which name source files and folders of the machine that trained the model."""
+    for holder in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+    for initializer in model.graph.initializer:
+        del initializer.metadata_props[:]
+        initializer.doc_string = ""
+    return model
+
+
+def _answers(deployed: Deployed, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        probabilities, _ = deployed(torch.from_numpy(pixels))
+    return probabilities.numpy()  # type: ignore[no-any-return]
+
+
+def _metadata(contract: Contract, golden_pairs: str) -> dict[str, str]:
+    """Return our two keys, and the plain ones that other readers of ONNX image models look for."""
+    return {
+        CONTRACT_KEY: contract.to_json(),
+        GOLDEN_KEY: golden_pairs,
+        "task": "classify",
+        "names": str(dict(enumerate(contract.labels))),
+        "imgsz": str([contract.preprocessing.image_size_px] * 2),
+    }

@@ -1,0 +1,270 @@
+"""The network: a backbone's body in stages, and the head that is trained on top of it.
+
+Shapes: ``N`` images, ``S`` their side in pixels, ``C`` channels, ``h``/``w`` cells of a feature map, ``D`` features,
+``K`` classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from finetune.errors import ConfigError, FinetuneError, PluginError
+from finetune.types import Backbone
+
+HEAD_PREFIX = "head."
+"""What the keys of the head begin with in a run's weight file."""
+
+HIDDEN_FEATURES = 512
+"""Width of the head's hidden layer, as in fastai's ``create_head``."""
+
+
+def identity(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict as it is: the published weights need no adapting."""
+    return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneModel:
+    """What a backbone's ``build`` function returns.
+
+    ``model`` is the whole published network with random weights, its own classifier included, so that its state
+    dict has the published keys. ``stages`` are named modules that share its tensors; one after the other they map
+    float32 (N, 3, S, S), normalised with the backbone's mean and std, to a feature map (N, C, h, w) or a vector
+    (N, D). ``adapt_weights`` turns a published state dict into one for this network, for one by resampling a ViT's
+    position embedding to another image size; what it does not know it leaves alone.
+    """
+
+    model: nn.Module
+    stages: tuple[tuple[str, nn.Module], ...]
+    adapt_weights: Callable[[dict[str, Tensor]], dict[str, Tensor]] = identity
+
+
+# ── building ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def build_backbone(backbone: Backbone, image_size_px: int) -> BackboneModel:
+    """Return the backbone's network with random weights, for square images of ``image_size_px``.
+
+    Raises ``ConfigError`` for an image size that the backbone cannot take, ``PluginError`` where its ``build``
+    function is missing, fails or returns something else.
+    """
+    check_image_size(backbone, image_size_px)
+    build = _resolve(backbone)
+    try:
+        built = build(backbone, image_size_px)
+    except FinetuneError:
+        raise
+    except Exception as error:
+        raise PluginError(_broken(backbone, f"fails: {_one_line(error)}")) from error
+    _check_built(backbone, built)
+    return built
+
+
+def check_image_size(backbone: Backbone, image_size_px: int) -> None:
+    """Raise ``ConfigError`` unless the backbone takes square images of this size."""
+    multiple = backbone.image_size_multiple_px
+    smallest = -(-backbone.min_image_size_px // multiple) * multiple
+    if image_size_px >= smallest and image_size_px % multiple == 0:
+        return
+    nearest = max(smallest, (image_size_px + multiple // 2) // multiple * multiple)
+    allowed = f"multiples of {multiple} from {smallest} on" if multiple > 1 else f"{smallest} or more"
+    raise ConfigError(
+        f"--image-size {image_size_px} is not allowed for the backbone '{backbone.name}', which takes {allowed}; "
+        f"the nearest is {nearest}."
+    )
+
+
+def _resolve(backbone: Backbone) -> Callable[[Backbone, int], BackboneModel]:
+    module, _, function = backbone.build.partition(":")
+    try:
+        found: Callable[[Backbone, int], BackboneModel] = getattr(importlib.import_module(module), function)
+    except Exception as error:
+        raise PluginError(_broken(backbone, f"cannot be imported: {_one_line(error)}")) from error
+    return found
+
+
+def _check_built(backbone: Backbone, built: object) -> None:
+    if not isinstance(built, BackboneModel):
+        raise PluginError(_broken(backbone, f"returned {type(built).__name__} instead of BackboneModel"))
+    names = [name for name, _ in built.stages]
+    if not names or len(set(names)) < len(names) or any(not name or "." in name for name in names):
+        raise PluginError(_broken(backbone, f"needs at least one stage, with unique names without dots, not {names}"))
+
+
+def _broken(backbone: Backbone, what: str) -> str:
+    return f"The backbone '{backbone.name}' is broken: {backbone.build} {what}. Report it to the plugin's author."
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+# ── body and head ───────────────────────────────────────────────────────────────────────────────────
+
+
+def make_body(backbone: BackboneModel) -> nn.Sequential:
+    """Return the stages as one module, a child for each; it shares the backbone's tensors.
+
+    Maps float32 (N, 3, S, S), normalised, to (N, C, h, w) or (N, D).
+    """
+    return nn.Sequential(OrderedDict(backbone.stages))
+
+
+class ConcatPool(nn.Module):
+    """Maximum and mean over the map, side by side: (N, C, h, w) to (N, 2C).
+
+    Follows fastai's ``AdaptiveConcatPool2d(1)`` and ``Flatten``; written as reductions, which is what ONNX calls them.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the maxima of all channels, then the means: float32 (N, 2C)."""
+        return torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)  # (N, 2C)
+
+
+def make_head(features: int, classes: int, *, is_map: bool = True) -> nn.Sequential:
+    """Return a new head with the children ``pool`` and ``classifier``: features to logits float32 (N, K).
+
+    ``features`` is the width of the body's output, a map (N, C, h, w) or, with ``is_map=False``, a vector (N, D).
+    The classifier has the layers and starting values of fastai's ``create_head``, in plain torch so that a trained
+    network can be loaded without fastai; fastai's ``vision_learner`` initialises its linear layers once more.
+    """
+    pool, width = (ConcatPool(), 2 * features) if is_map else (nn.Identity(), features)
+    classifier = nn.Sequential(
+        _batch_norm(width),
+        nn.Dropout(0.25),
+        nn.Linear(width, HIDDEN_FEATURES, bias=False),
+        nn.ReLU(inplace=True),
+        _batch_norm(HIDDEN_FEATURES),
+        nn.Dropout(0.5),
+        nn.Linear(HIDDEN_FEATURES, classes, bias=False),
+    )
+    return nn.Sequential(OrderedDict(pool=pool, classifier=classifier))
+
+
+def _batch_norm(features: int) -> nn.BatchNorm1d:
+    norm = nn.BatchNorm1d(features)
+    nn.init.constant_(norm.bias, 1e-3)  # as fastai's BatchNorm does
+    return norm
+
+
+class Network(nn.Module):
+    """A body and a head: normalised images float32 (N, 3, S, S) to logits float32 (N, K).
+
+    ``original_keys`` maps the body's state-dict keys to those of the published network; see ``original_keys``.
+    """
+
+    def __init__(self, body: nn.Sequential, head: nn.Sequential, original_keys: Mapping[str, str]) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+        self.original_keys = dict(original_keys)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return what the classifier sees, the pooled features: float32 (N, D)."""
+        embedding: Tensor = self.head.get_submodule("pool")(self.body(images))
+        return embedding
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits, before softmax or sigmoid: float32 (N, K)."""
+        return self.classify(self.embed(images))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return the logits for what ``embed`` returned: float32 (N, D) to (N, K)."""
+        logits: Tensor = self.head.get_submodule("classifier")(embedding)
+        return logits
+
+
+def assemble(model: BackboneModel, classes: int, image_size_px: int) -> Network:
+    """Return the backbone's body under a new head for so many classes; it shares the model's tensors."""
+    body = make_body(model)
+    features, is_map = feature_width(body, image_size_px)
+    return Network(body, make_head(features, classes, is_map=is_map), original_keys(model))
+
+
+def feature_width(body: nn.Module, image_size_px: int) -> tuple[int, bool]:
+    """Return the width of the body's output, and whether that is a map (N, C, h, w) rather than a vector (N, D).
+
+    The forward runs on the meta device, with stand-ins for all tensors: it computes no number, and leaves the
+    body's statistics and the random state as they are. Raises ``PluginError`` for any other output.
+    """
+    tensors = {**dict(body.named_parameters()), **dict(body.named_buffers())}
+    stand_ins = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+    images = torch.empty(2, 3, image_size_px, image_size_px, device="meta")
+    try:
+        with torch.no_grad():
+            output = torch.func.functional_call(body, stand_ins, (images,))  # (2, C, h, w) or (2, D)
+    except Exception as error:
+        raise PluginError(f"The body fails on a {image_size_px} px image: {_one_line(error)}") from error
+    if not isinstance(output, Tensor) or output.ndim not in (2, 4) or output.shape[0] != 2 or not output.numel():
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise PluginError(f"The body must return (N, C, h, w) or (N, D), and returned {shape} for N = 2.")
+    return output.shape[1], output.ndim == 4
+
+
+# ── parameter groups ────────────────────────────────────────────────────────────────────────────────
+
+
+def group_names(body: nn.Sequential) -> list[str]:
+    """Return the names of ``parameter_groups``: the stages that have parameters, in order, and ``head``."""
+    return [name for name, _ in _stage_parameters(body)] + ["head"]
+
+
+def parameter_groups(body: nn.Sequential, head: nn.Module) -> list[list[nn.Parameter]]:
+    """Return every parameter exactly once: one group per stage that has any, in order, then the head's.
+
+    A parameter that stages share belongs to the first of them. Fits fastai's ``splitter``.
+    """
+    return [parameters for _, parameters in _stage_parameters(body)] + [list(head.parameters())]
+
+
+def _stage_parameters(body: nn.Sequential) -> list[tuple[str, list[nn.Parameter]]]:
+    seen: set[int] = set()
+    groups: list[tuple[str, list[nn.Parameter]]] = []
+    for name, stage in body.named_children():
+        fresh = [parameter for parameter in stage.parameters() if id(parameter) not in seen]
+        seen.update(map(id, fresh))
+        if fresh:
+            groups.append((name, fresh))
+    return groups
+
+
+# ── state ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def original_keys(backbone: BackboneModel) -> dict[str, str]:
+    """Return the published network's state-dict key for each key of its body (``make_body``).
+
+    Keys belong together when they name the very same tensor. Raises ``PluginError`` for a tensor of the body that
+    the published network does not have.
+    """
+    published = {id(tensor): key for key, tensor in reversed(backbone.model.state_dict(keep_vars=True).items())}
+    body = make_body(backbone).state_dict(keep_vars=True)
+    foreign = [key for key, tensor in body.items() if id(tensor) not in published]
+    if foreign:
+        raise PluginError(
+            f"The backbone is broken: '{foreign[0]}' in its stages is no tensor of its model. "
+            "Build the stages from the model's own modules, or report it to the plugin's author."
+        )
+    return {key: published[id(tensor)] for key, tensor in body.items()}
+
+
+def named_tensors(network: Network) -> dict[str, Tensor]:
+    """Return the network's own tensors under the keys of a run's weight file, each once, not copied.
+
+    The body's have the published network's keys, so that other tools can read the file; the head's begin with
+    ``head.``.
+    """
+    body = {network.original_keys[key]: tensor for key, tensor in network.body.state_dict().items()}
+    head = {HEAD_PREFIX + key: tensor for key, tensor in network.head.state_dict().items()}
+    return {**body, **head}
+
+
+def state_to_save(network: Network) -> dict[str, Tensor]:
+    """Return ``named_tensors`` as contiguous tensors on the CPU, as safetensors takes them."""
+    return {key: tensor.detach().cpu().contiguous() for key, tensor in named_tensors(network).items()}

@@ -1,0 +1,253 @@
+"""The domain types: what plugins register, what the rooms hand to each other. No torch in here.
+
+Plugins register *facts*, not objects: a name, a summary, and ``"package.module:function"`` strings that are
+imported on first use, so that listing everything that is installed costs almost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from finetune.config import RunOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from finetune_export.contract import Contract
+
+Part = Literal["train", "valid"]
+
+
+class Reporter(Protocol):
+    """Where a long job says how it is getting on; the command line draws bars, a script may stay silent."""
+
+    def note(self, text: str) -> None:
+        """Say one plain sentence that the user should read."""
+
+    def begin(self, title: str, total: int | None = None) -> None:
+        """Start a job of ``total`` steps (None: unknown), ending the one before."""
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:
+        """Count ``steps`` more of the current job, with a few words on its state."""
+
+    def end(self) -> None:
+        """End the current job."""
+
+
+# ── data sets ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One picture, its label and, where the data set says so, the part it belongs to."""
+
+    path: Path
+    label: str
+    part: Part | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Pictures at hand, ready to be audited and split.
+
+    ``labels`` is the order of the network's outputs. ``notes`` are sentences that the run repeats to the user,
+    for one: that a sample stands in for the real set, and how to get the real one. ``ignored`` are files that lay
+    among the pictures and are none by their name.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+    labels: tuple[str, ...]
+    source: str
+    licence: str
+    notes: tuple[str, ...] = ()
+    ignored: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One place where a data set's pictures come from, with the recipe that suits it.
+
+    ``accepts_data``: a copy at hand, given with ``--data``, is taken for this source.
+    """
+
+    name: str
+    summary: str
+    accepts_data: bool = False
+    recipe: RunOptions = field(default_factory=RunOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRequest:
+    """What a data set's ``load`` function is asked for.
+
+    ``data`` is the user's own copy (then nothing may be downloaded); ``cache`` is a folder that belongs to this
+    data set alone and survives between runs.
+    """
+
+    source: str
+    data: Path | None
+    cache: Path
+    reporter: Reporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """A registered data set; ``load`` names a ``(DatasetRequest) -> Dataset`` function.
+
+    The first source is the default.
+    """
+
+    name: str
+    summary: str
+    sources: tuple[Source, ...]
+    load: str
+    needs_data: bool = False
+
+
+# ── backbones ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A set of pretrained weights: where it is, whose it is, and how to know that it arrived whole.
+
+    ``sha256`` is the hash in hexadecimal, or its first digits where the publisher states only those.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A registered backbone; ``build`` names a ``(Backbone, image_size_px) -> BackboneModel`` function.
+
+    ``mean`` and ``std`` are per channel, RGB, on pixels scaled to 0..1. ``crop_fraction`` is the share of the
+    shorter side that the centre crop keeps. ``parameters`` counts the whole published network, its own head included.
+    """
+
+    name: str
+    family: str
+    summary: str
+    build: str
+    parameters: int
+    image_size_px: int = 224
+    min_image_size_px: int = 32
+    image_size_multiple_px: int = 1
+    crop_fraction: float = 0.875
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    weights: Weights | None = None
+
+
+# ── export targets ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What a target's ``export`` function is given.
+
+    ``network`` is the trained ``finetune.training.network.Network`` in eval mode on the CPU. ``onnx`` is the
+    verified fp32 file; it is None only for the ``onnx`` target, which writes it. The artifact, one file or one
+    folder, goes into ``folder`` under a name of the target's choice; the run moves it to its place once its
+    answers were compared.
+    """
+
+    network: Any
+    contract: Contract
+    folder: Path
+    onnx: Path | None
+    training_images: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """What a target wrote, and how to ask it: ``probabilities(paths)`` is float32 (N, K), from files to answers."""
+
+    path: Path
+    probabilities: Callable[[Sequence[Path]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportTarget:
+    """A registered export target; ``export`` names an ``(ExportRequest) -> Artifact`` function.
+
+    An artifact counts only when its answers agree with the trained network's: the share of equal top-1 labels
+    is at least ``min_agreement``, and no probability differs by more than ``max_difference`` (both 0..1).
+    """
+
+    name: str
+    summary: str
+    export: str
+    min_agreement: float = 1.0
+    max_difference: float = 1e-4
+
+
+# ── results ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """An artifact held against the trained network, from picture file to label.
+
+    ``agreement`` is the share (0..1) of ``compared`` pictures with the same top-1 label, ``max_difference`` the
+    largest difference of any probability, ``worst`` the picture where that was. ``value`` and ``exported_value``
+    are the metric of the trained and of the exported model. ``problems`` is empty when it passed.
+    """
+
+    target: str
+    file: str
+    compared: int
+    agreement: float
+    min_agreement: float
+    max_difference: float
+    max_difference_allowed: float
+    worst: str
+    metric: str
+    value: float
+    exported_value: float
+    problems: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the artifact may be deployed."""
+        return not self.problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run came to.
+
+    ``value`` is the validation metric (0..1) of the trained network and ``exported_value`` the exported file's;
+    ``phases`` the metric at the end of each phase, ``kept`` the phase whose weights were exported. ``seconds`` are
+    wall-clock, per stage and ``total``; ``onnx_bytes`` is the size of the file.
+    """
+
+    run: Path
+    onnx: Path
+    metric: str
+    value: float
+    exported_value: float
+    compared: int
+    agreement: float
+    max_difference: float
+    phases: dict[str, float]
+    kept: str
+    dataset: str
+    backbone: str
+    weights: str
+    labels: int
+    train_images: int
+    valid_images: int
+    onnx_bytes: int
+    artifacts: dict[str, Path]
+    seconds: dict[str, float]
+    notes: tuple[str, ...]

@@ -1,0 +1,55 @@
+"""Proof that an artifact answers like the trained network, from picture file to label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.evaluation.metrics import accuracy
+from finetune.types import Artifact, ExportTarget, Verification
+from finetune_export.verify import compare
+
+
+def verify(
+    artifact: Artifact,
+    target: ExportTarget,
+    pictures: Sequence[Path],
+    targets: NDArray[np.int64],
+    reference: NDArray[np.float32],
+) -> Verification:
+    """Ask the artifact about every picture file and hold its answers against the trained network's.
+
+    ``reference`` is float32 (N, K), the network's probabilities for the same pictures in the same order;
+    ``targets`` int64 (N,). The target's own tolerance decides.
+    """
+    answers = artifact.probabilities(pictures)
+    found = compare(reference, answers)
+    trained, exported = accuracy(reference, targets), accuracy(answers, targets)
+    verification = Verification(
+        target=target.name,
+        file=artifact.path.name,
+        compared=found.compared,
+        agreement=found.agreement,
+        min_agreement=target.min_agreement,
+        max_difference=found.max_difference,
+        max_difference_allowed=target.max_difference,
+        worst=str(pictures[found.worst]),
+        metric="accuracy",
+        value=trained,
+        exported_value=exported,
+    )
+    return replace(verification, problems=tuple(_problems(verification)))
+
+
+def _problems(found: Verification) -> Iterator[str]:
+    if not found.agreement >= found.min_agreement:
+        yield f"top-1 agreement is {found.agreement:.2%}, at least {found.min_agreement:.2%} is asked for"
+    if not found.max_difference <= found.max_difference_allowed:
+        allowed = f"at most {found.max_difference_allowed:.3g} is allowed"
+        yield f"a probability differs by {found.max_difference:.3g}, {allowed} ({found.worst})"
+    if found.min_agreement == 1.0 and found.exported_value != found.value:
+        yield f"the exported accuracy is {found.exported_value:.4f}, the trained one {found.value:.4f}"

@@ -1,0 +1,44 @@
+"""What the plugin offers: the data set ``dogbreeds``. Light: nothing is drawn, read or downloaded here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from finetune.config import RunOptions
+from finetune.hookspecs import hookimpl
+from finetune.types import DatasetSpec, Source
+
+SAMPLE = Source(
+    name="sample",
+    summary="960 drawn dogs of 16 breeds, embedded: nothing to download",
+    recipe=RunOptions(
+        backbone="resnet18", weights="none", image_size=96, freeze_epochs=0, epochs=12, lr=0.004, unfrozen_lr=0.004
+    ),
+)
+STANFORD = Source(
+    name="stanford",
+    summary="Stanford Dogs: 20,580 photos of 120 breeds (794 MB download, or your copy with --data)",
+    # First a new head on the frozen body, then the last blocks as well, at a very low rate.
+    recipe=RunOptions(
+        backbone="resnet34",
+        weights="pretrained",
+        image_size=224,
+        freeze_epochs=3,
+        epochs=3,
+        unfreeze=2,
+        unfrozen_lr=1e-4,
+    ),
+)
+
+
+@hookimpl
+def finetune_register_datasets(register: Callable[[DatasetSpec], None]) -> None:
+    """Offer ``dogbreeds``."""
+    register(
+        DatasetSpec(
+            name="dogbreeds",
+            summary="Dog breeds: an embedded drawn sample, or the real Stanford Dogs",
+            sources=(SAMPLE, STANFORD),
+            load="finetune_dogbreeds.dataset:load",
+        )
+    )

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from finetune.types import DatasetRequest
+
+
+class CountingReporter:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+        self.steps = 0
+
+    def note(self, text: str) -> None:
+        self.titles.append(text)
+
+    def begin(self, title: str, total: int | None = None) -> None:
+        self.titles.append(title)
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:
+        self.steps += steps
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.fixture
+def reporter() -> CountingReporter:
+    return CountingReporter()
+
+
+@pytest.fixture
+def request_for(tmp_path: Path, reporter: CountingReporter):
+    def build(source: str, data: Path | None = None) -> DatasetRequest:
+        return DatasetRequest(source=source, data=data, cache=tmp_path / "cache", reporter=reporter)
+
+    return build

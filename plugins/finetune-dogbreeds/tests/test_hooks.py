@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+from finetune.config import resolve
+from finetune.errors import ConfigError
+from finetune.types import DatasetSpec
+from finetune_dogbreeds import hooks, sample
+from finetune_dogbreeds.breeds import BREEDS
+from finetune_dogbreeds.dataset import load
+
+
+def registered() -> DatasetSpec:
+    specs: list[DatasetSpec] = []
+    hooks.finetune_register_datasets(specs.append)
+    (spec,) = specs
+    return spec
+
+
+def test_importing_the_hooks_imports_nothing_heavy():
+    heavy = "{'torch', 'numpy', 'PIL', 'scipy', 'fastai'}"
+    code = f"import sys, finetune_dogbreeds.hooks; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_entry_point_names_the_hooks():
+    points = importlib.metadata.entry_points(group="finetune", name="dogbreeds")
+    assert [point.load() for point in points] == [hooks]
+
+
+def test_the_sample_is_the_default_source():
+    assert [source.name for source in registered().sources] == ["sample", "stanford"]
+
+
+def test_load_is_found_where_the_registration_says():
+    assert registered().load == f"{load.__module__}:{load.__name__}"
+
+
+def test_the_summary_counts_the_sample_rightly():
+    assert f"{len(BREEDS) * sample.PER_BREED} drawn dogs of {len(BREEDS)} breeds" in hooks.SAMPLE.summary
+
+
+@pytest.mark.parametrize("source", registered().sources, ids=lambda source: source.name)
+def test_every_recipe_is_a_valid_configuration(source):
+    resolve(source.recipe)
+
+
+def test_the_sample_trains_from_scratch_and_stanford_in_two_phases():
+    sample_run, stanford_run = (resolve(source.recipe) for source in registered().sources)
+    assert (sample_run.weights, sample_run.freeze_epochs) == ("none", 0)
+    assert (stanford_run.weights, stanford_run.freeze_epochs, stanford_run.unfreeze) == ("pretrained", 3, 2)
+    assert stanford_run.unfrozen_lr == 1e-4
+
+
+def test_an_unknown_source_names_the_nearest(request_for):
+    with pytest.raises(ConfigError, match=r"Unknown source of dogbreeds 'stamford'\. Did you mean 'stanford'\?"):
+        load(request_for("stamford"))
