@@ -120,9 +120,11 @@ class RunFolder:
     def write_csv(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
         """Write a CSV table with a header line."""
         text = io.StringIO(newline="")
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
+        plain = csv.writer(text, lineterminator="\n")
+        quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in (header, *rows):
+            # Before Python 3.13 a carriage return goes unquoted, and reads back as the end of the row.
+            (quoted if any("\r" in str(field) for field in row) else plain).writerow(row)
         return self.write(name, text.getvalue())
 
     def record(self, **facts: object) -> None:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finetune_export.contract import Contract
+    from finetune_export.contract import Contract, read_contract
     from finetune_export.errors import FinetuneError, ImageError, ModelError, RuntimeUnavailableError
     from finetune_export.image_gate import Limits
     from finetune_export.predictor import Prediction, Predictor
@@ -27,6 +27,7 @@ __all__ = [
     "Predictor",
     "RuntimeUnavailableError",
     "__version__",
+    "read_contract",
 ]
 
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     "Prediction": "predictor",
     "Predictor": "predictor",
     "RuntimeUnavailableError": "errors",
+    "read_contract": "contract",
 }
 
 

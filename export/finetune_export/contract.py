@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from finetune_export import __version__, strict_json
-from finetune_export.errors import ModelError
+from finetune_export import __version__, model_file, strict_json
+from finetune_export.errors import ModelError, naming
+from finetune_export.model_file import ModelFile
 
 CONTRACT_KEY = "finetune.contract"
 GOLDEN_KEY = "finetune.golden"
@@ -111,6 +113,20 @@ class Contract:
         _check_values(contract)
         strict_json.check_seal(text, CONTRACT_KEY)
         return contract
+
+
+def contract_of(file: ModelFile) -> Contract:
+    """Return the contract in a model file; raise ``ModelError`` if it was written for another graph."""
+    contract = Contract.from_json(file.text(CONTRACT_KEY))
+    if contract.graph_sha256 != file.graph_sha256:
+        raise ModelError("the graph is not the one that was exported (its sha256 differs); get the model file again")
+    return contract
+
+
+def read_contract(path: str | Path) -> Contract:
+    """Return the contract of the model at ``path`` without running it; raise ``ModelError`` if the file is damaged."""
+    with naming(path):
+        return contract_of(model_file.read(path))
 
 
 def _check_schema(payload: dict[str, Any]) -> None:

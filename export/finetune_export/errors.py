@@ -6,6 +6,10 @@ Exit statuses: 0 done, 1 internal error, 2 usage or configuration, 3 data, 4 mod
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class FinetuneError(Exception):
     """A failure the user can act on: its text is one line with the value, what is allowed and the next step."""
@@ -28,6 +32,15 @@ class ModelError(FinetuneError):
     """A model file was refused: it is damaged, foreign, or answers differently from what it promises."""
 
     exit_code = 4
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Put the model file's path in front of what is wrong with it."""
+    try:
+        yield
+    except ModelError as exc:
+        raise ModelError(f"{path}: {exc}") from exc
 
 
 class RuntimeUnavailableError(FinetuneError):

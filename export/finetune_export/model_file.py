@@ -37,6 +37,12 @@ class ModelFile:
     graph_sha256: str
     metadata: Mapping[str, str]
 
+    def text(self, key: str) -> str:
+        """Return one metadata entry; raise ``ModelError`` if the file has none of that key."""
+        if key not in self.metadata:
+            raise ModelError(f"metadata key {key!r} is missing; only models that finetune exported can be run")
+        return self.metadata[key]
+
 
 def read(source: str | Path | bytes) -> ModelFile:
     """Return a model file from its path or its bytes; raise ``ModelError`` if it is not a whole ONNX file."""

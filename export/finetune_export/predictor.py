@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,10 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from finetune_export import golden, model_file, model_gate
-from finetune_export.contract import CONTRACT_KEY, GOLDEN_KEY, Contract
-from finetune_export.errors import ImageError, ModelError
+from finetune_export.contract import GOLDEN_KEY, contract_of
+from finetune_export.errors import ImageError, naming
 from finetune_export.image import Limits, Pixels, Source, name_of, read_pixels
-from finetune_export.model_file import ModelFile
 from finetune_export.session import Session
 
 DECODING_THREADS = 2  # each may hold a picture of the largest size allowed
@@ -67,14 +65,14 @@ class Predictor:
         self.path = Path(path)
         self.notes: tuple[str, ...] = ()
         self._limits = limits or Limits()
-        with _naming(path):
+        with naming(path):
             file = model_file.read(path)
-            self.contract = _contract(file)
+            self.contract = contract_of(file)
             self.labels = self.contract.labels
             model_gate.check(file.data)
             self._session = Session(file.data, self.contract, providers, threads)
             if check:
-                pairs = golden.parse(_metadata(file, GOLDEN_KEY))
+                pairs = golden.parse(file.text(GOLDEN_KEY))
                 self.notes = golden.check(pairs, self.contract.preprocessing, lambda pixels: self._run(pixels)[0])
 
     def predict(
@@ -106,7 +104,7 @@ class Predictor:
         return np.concatenate([np.empty((0, self._session.features), np.float32), *rows])
 
     def _run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        with _naming(self.path):
+        with naming(self.path):
             return self._session.run(pixels)
 
     def _prediction(self, name: str, row: list[float]) -> Prediction:
@@ -154,26 +152,3 @@ def _collect(
             errors.append(exc)
     if names:
         yield names, np.stack(pixels)
-
-
-def _contract(file: ModelFile) -> Contract:
-    """Return the contract of a file whose graph is the one the contract was written for."""
-    contract = Contract.from_json(_metadata(file, CONTRACT_KEY))
-    if contract.graph_sha256 != file.graph_sha256:
-        raise ModelError("the graph is not the one that was exported (its sha256 differs); get the model file again")
-    return contract
-
-
-def _metadata(file: ModelFile, key: str) -> str:
-    if key not in file.metadata:
-        raise ModelError(f"metadata key {key!r} is missing; only models that finetune exported can be run")
-    return file.metadata[key]
-
-
-@contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """Put the model's path in front of what is wrong with it."""
-    try:
-        yield
-    except ModelError as exc:
-        raise ModelError(f"{path}: {exc}") from exc

@@ -2,5 +2,5 @@
 
 import warnings
 
-# fastai 2.8 still scripts two helpers when it is imported; that is for its authors to change, not for our users to read.
+# fastai 2.8 still scripts two helpers when it is imported: for its authors to change, not for our users to read.
 warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)

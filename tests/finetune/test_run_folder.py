@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune import run_folder
@@ -250,6 +250,7 @@ def test_json_holds_dataclasses_and_paths(folder: RunFolder) -> None:
     assert "Käfer" in path.read_text(encoding="utf-8")
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
 def test_a_table_reads_back_as_it_was_written(rows: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as out:
@@ -300,10 +301,14 @@ def test_a_run_that_was_told_to_end_is_interrupted(folder: RunFolder, ending: Ba
 
 
 def test_facts_stay_whatever_comes_after(folder: RunFolder) -> None:
-    with pytest.raises(DataError), folder.recorded():
-        folder.record(suggestion=0.01)
-        folder.record(epochs=3)
-        raise DataError("too few cats")
+    def fail() -> None:
+        with folder.recorded():
+            folder.record(suggestion=0.01)
+            folder.record(epochs=3)
+            raise DataError("too few cats")
+
+    with pytest.raises(DataError):
+        fail()
 
     found = status(folder)
     assert (found["suggestion"], found["epochs"], found["status"]) == (0.01, 3, "failed")
@@ -326,7 +331,11 @@ def test_a_cause_that_is_no_text_is_recorded_nevertheless(folder: RunFolder) -> 
 
 
 def test_a_record_that_cannot_be_written_does_not_hide_the_cause(folder: RunFolder) -> None:
-    with pytest.raises(DataError, match="too few cats"), folder.recorded():
-        (folder / STATUS).unlink()
-        folder.path.rmdir()
-        raise DataError("too few cats")
+    def lose_the_folder_and_fail() -> None:
+        with folder.recorded():
+            (folder / STATUS).unlink()
+            folder.path.rmdir()
+            raise DataError("too few cats")
+
+    with pytest.raises(DataError, match="too few cats"):
+        lose_the_folder_and_fail()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any, cast
 
 import pytest
@@ -112,7 +113,7 @@ def test_every_phase_has_a_rate_for_every_group_and_0_exactly_where_it_is_frozen
 def test_rates_rise_by_the_same_factor_from_group_to_group(top: float, groups: int) -> None:
     rates = discriminative_rates(top, groups)
 
-    factors = [above / below for below, above in zip(rates, rates[1:], strict=False)]
+    factors = [above / below for below, above in itertools.pairwise(rates)]
     assert factors == pytest.approx([factors[0]] * (groups - 1))
 
 
