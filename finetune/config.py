@@ -95,7 +95,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "unfreeze": (1, 1_000, "a whole number of stages, at least 1"),
     "unfrozen_lr": (1e-10, 10, "between 1e-10 and 10"),
     "image_size": (16, 4_096, "a whole number of pixels from 16 to 4096"),
-    "batch_size": (1, 65_536, "a whole number from 1 to 65536"),
+    "batch_size": (2, 65_536, "a whole number from 2 to 65536"),  # batch norm cannot learn from one picture
     "valid_share": (0.01, 0.9, "between 0.01 and 0.9"),
     "max_unreadable": (0, 1, "between 0 and 1"),
     "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.errors import ModelError
-from finetune.plugins import load_function
+from finetune.errors import ModelError, PluginError
+from finetune.plugins import blaming, load_function
 from finetune.preparation import Job
 from finetune.run_folder import VERIFICATION, RunFolder
 from finetune.types import Artifact, ExportRequest, ExportTarget, Reporter, Verification
@@ -38,23 +39,35 @@ def export_and_verify(
     ``ModelError`` at the first artifact that answers differently; it stays under a name that says it failed.
     """
     exports: dict[str, Export] = {}
-    staging = folder / UNVERIFIED
-    staging.mkdir()
+    pictures = [example.path for example in job.split.valid]
     for name in dict.fromkeys(("onnx", *job.config.target)):
         target = job.intent.plugins.find_target(name)
-        reporter.begin(f"Exporting to {name}")
-        artifact = _export(target, job, contract, staging, exports["onnx"].path if exports else None)
-        reporter.begin(f"Verifying {artifact.path.name}")
-        pictures = [example.path for example in job.split.valid]
-        verification = verify(artifact, target, pictures, job.valid_targets, reference)
-        reporter.end()
-        exports[name] = _settle(folder, artifact, verification, [*exports.values()])
-    shutil.rmtree(staging)
+        with _staging(folder) as staging:
+            reporter.begin(f"Exporting to {name}")
+            artifact = _export(target, job, contract, staging, exports["onnx"].path if exports else None)
+            _refuse_misplaced(artifact, target, staging, folder)
+            reporter.begin(f"Verifying {artifact.path.name}")
+            with blaming(f"The target '{name}'"):
+                verification = verify(artifact, target, pictures, job.valid_targets, reference)
+            reporter.end()
+            exports[name] = _settle(folder, artifact, verification, [*exports.values()])
     return exports
 
 
+@contextmanager
+def _staging(folder: RunFolder) -> Iterator[Path]:
+    """Make a folder for what is not verified yet; whatever is left in it does not outlive the export."""
+    staging = folder / UNVERIFIED
+    staging.mkdir()
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging)
+
+
 def _export(target: ExportTarget, job: Job, contract: Contract, staging: Path, onnx: Path | None) -> Artifact:
-    export = load_function(target.export, f"The target '{target.name}'")
+    what = f"The target '{target.name}'"
+    export = load_function(target.export, what)
     request = ExportRequest(
         network=job.network.cpu().eval(),
         contract=contract,
@@ -62,7 +75,21 @@ def _export(target: ExportTarget, job: Job, contract: Contract, staging: Path, o
         onnx=onnx,
         training_images=tuple(example.path for example in job.split.train),
     )
-    return export(request)  # type: ignore[no-any-return]
+    with blaming(what):
+        artifact = export(request)
+    if not isinstance(artifact, Artifact):
+        raise PluginError(f"{what} is broken: {target.export} returned {type(artifact).__name__} instead of Artifact.")
+    return artifact
+
+
+def _refuse_misplaced(artifact: Artifact, target: ExportTarget, staging: Path, folder: RunFolder) -> None:
+    """Refuse what would be left behind, or would overwrite a file of the run's."""
+    path = artifact.path
+    if path.parent != staging or not path.exists() or (folder / path.name).exists():
+        raise PluginError(
+            f"The target '{target.name}' is broken: its artifact is {path}; it has to write one new file or folder "
+            f"into {staging}, under a name that the run's folder does not have yet."
+        )
 
 
 def _settle(folder: RunFolder, artifact: Artifact, verification: Verification, before: Sequence[Export]) -> Export:

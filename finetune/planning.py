@@ -38,7 +38,7 @@ class RunPlan:
         """Return the plan as the rows of a two-column table."""
         train, valid = (sum(column) for column in zip(*self.class_counts.values(), strict=True))
         return [
-            ("data", f"{self.dataset} from {self.source}"),
+            ("data", f"{self.dataset} from {self.config.data or self.source}"),
             ("pictures", f"{train} to train on, {valid} to validate on, {self.refused} left out"),
             *(("", f"{label}: {a} + {b}") for label, (a, b) in self.class_counts.items()),
             ("network", f"{self.backbone} at {self.image_size_px} px, weights: {self.weights}"),

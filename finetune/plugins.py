@@ -21,7 +21,7 @@ import pluggy
 
 import finetune
 from finetune import hookspecs
-from finetune.errors import ConfigError, PluginError
+from finetune.errors import ConfigError, FinetuneError, PluginError
 from finetune.names import unknown_name
 from finetune.types import Backbone, DatasetSpec, ExportTarget, Source
 
@@ -235,6 +235,23 @@ def load_function(reference: str, what: str) -> Callable[..., Any]:
     if not callable(function):
         raise PluginError(f"{what} cannot be loaded from '{reference}': it is not a function")
     return cast(Callable[..., Any], function)
+
+
+@contextlib.contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Run a plugin's code: what it prints goes to stderr, and what it raises becomes a ``PluginError`` about ``what``.
+
+    Errors that a user can act on pass as they are, and so does running out of memory.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout carries results only
+            yield
+    except (FinetuneError, MemoryError):
+        raise
+    except BaseException as error:  # SystemExit included
+        if _comes_from_the_user(error):
+            raise
+        raise PluginError(f"{what} failed: {_reason(error)}. FINETUNE_DEBUG=1 shows where.") from error
 
 
 def load_plugins() -> Plugins:

@@ -15,9 +15,9 @@ from platformdirs import user_cache_path
 from finetune.config import RunConfig, RunOptions, read_file, resolve
 from finetune.data.audit import Audit, audit
 from finetune.data.splits import Split, split
-from finetune.errors import ConfigError
+from finetune.errors import ConfigError, PluginError
 from finetune.names import unknown_name
-from finetune.plugins import Plugins, load_function, load_plugins
+from finetune.plugins import Plugins, blaming, load_function, load_plugins
 from finetune.training.network import Network, assemble, build_backbone, group_names
 from finetune.training.weights import WeightsUsed, load_weights
 from finetune.types import Backbone, Dataset, DatasetRequest, DatasetSpec, Reporter, Source
@@ -138,10 +138,15 @@ def prepare(intent: Intent, reporter: Reporter) -> Job:
 def load_dataset(intent: Intent, reporter: Reporter) -> Dataset:
     """Return the data set, made or fetched into a cache folder of its own where it is not at hand."""
     spec, data = intent.spec, intent.config.data
-    load = load_function(spec.load, f"The data set '{spec.name}'")
+    what = f"The data set '{spec.name}'"
+    load = load_function(spec.load, what)
     cache = user_cache_path("finetune") / "datasets" / spec.name
     request = DatasetRequest(source=intent.source.name, data=data, cache=cache, reporter=reporter)
-    return cast(Dataset, load(request))
+    with blaming(what):
+        dataset = load(request)
+    if not isinstance(dataset, Dataset):
+        raise PluginError(f"{what} is broken: {spec.load} returned {type(dataset).__name__} instead of Dataset.")
+    return dataset
 
 
 def preprocessing_for(intent: Intent) -> Preprocessing:

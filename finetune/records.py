@@ -99,7 +99,7 @@ def contract(folder: RunFolder, job: Job, value: float) -> Contract:
             name=job.intent.backbone.name,
             weights=job.weights.name,
             licence=job.weights.licence,
-            sha256=job.weights.sha256,
+            sha256=job.weights.sha256 or None,
         ),
         dataset=DatasetOrigin(
             name=job.dataset.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from finetune.types import Artifact, DatasetRequest, Example, Reporter, Verifica
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
 
-NEEDED = (run_folder.CONFIG, run_folder.WEIGHTS, run_folder.SPLIT)
+NEEDED = (run_folder.STATUS, run_folder.CONFIG, run_folder.WEIGHTS, run_folder.SPLIT)
 BATCH_SIZE = 32
 
 
@@ -67,7 +68,7 @@ def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: 
     ``run`` that is no run folder.
     """
     predictor = Predictor(model)
-    onnx.checker.check_model(model.read_bytes(), full_check=True)
+    _check_graph(model)
     folder = _run_folder(model, run)
     if folder:
         found = _against_run(predictor, folder, data, reporter)
@@ -76,6 +77,14 @@ def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: 
         score, pictures = _score(predictor, data, reporter)
         return Recheck(model=model, labels=len(predictor.labels), accuracy=score, pictures=pictures)
     return Recheck(model=model, labels=len(predictor.labels))
+
+
+def _check_graph(model: Path) -> None:
+    try:
+        onnx.checker.check_model(model.read_bytes(), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        cause = str(error).strip().splitlines()[0]
+        raise ModelError(f"{model}: onnx {onnx.__version__} refuses its graph ({cause}); export it again") from error
 
 
 def _run_folder(model: Path, run: Path | None) -> Path | None:
@@ -89,6 +98,7 @@ def _run_folder(model: Path, run: Path | None) -> Path | None:
 
 
 def _against_run(predictor: Predictor, folder: Path, data: Path | None, reporter: Reporter) -> Verification:
+    _refuse_foreign_model(predictor, folder)
     examples = _validation_examples(folder, data)
     target = load_plugins().find_target("onnx")
     network = _rebuild(folder, predictor.contract)
@@ -104,6 +114,15 @@ def _against_run(predictor: Predictor, folder: Path, data: Path | None, reporter
             f"{predictor.path} answers differently from the network in {folder}: {'; '.join(found.problems)}."
         )
     return found
+
+
+def _refuse_foreign_model(predictor: Predictor, folder: Path) -> None:
+    owner = json.loads((folder / run_folder.STATUS).read_text(encoding="utf-8"))["id"]
+    if predictor.contract.run_id != owner:
+        raise ModelError(
+            f"{predictor.path} was made by the run {predictor.contract.run_id}, and {folder} holds the run {owner}. "
+            "Give --run the folder that the model was made in."
+        )
 
 
 def _rebuild(folder: Path, contract: Contract) -> Network:

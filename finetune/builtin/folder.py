@@ -15,8 +15,9 @@ from pathlib import Path
 from finetune.errors import DataError
 from finetune.hookspecs import hookimpl
 from finetune.types import Dataset, DatasetRequest, DatasetSpec, Example, Part, Source
-from finetune_export.image import PICTURE_SUFFIXES
 
+LOCAL = "a local folder"
+"""What the contract says of the source: where the pictures lay is the user's own business, and not the model's."""
 VALIDATION_NAMES = ("valid", "val", "validation")
 PART_NAMES = {"train", "test", *VALIDATION_NAMES}
 DESKTOP_CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -55,7 +56,7 @@ def load(request: DatasetRequest) -> Dataset:
         name=root.name or str(root),
         examples=examples,
         labels=labels,
-        source=str(root),
+        source=LOCAL,
         licence="unknown",
         notes=tuple(notes),
         ignored=tuple(ignored),
@@ -130,6 +131,8 @@ def _raise(error: OSError) -> None:
 
 
 def _is_picture(path: Path) -> bool:
+    from finetune_export.image import PICTURE_SUFFIXES  # brings numpy, which listing what there is does not need
+
     return path.suffix.lower() in PICTURE_SUFFIXES and not _is_hidden(path.name)
 
 

@@ -7,11 +7,14 @@ that its error class names; anything else keeps its traceback, because it is our
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from cyclopts import App, CycloptsError
 
@@ -26,45 +29,74 @@ from finetune.cli.verify import verify
 from finetune.errors import ConfigError, FinetuneError, ResourceError
 
 INTERRUPTED, TERMINATED = 130, 143
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "run": run,
+    "lr-find": lr_find,
+    "predict": predict,
+    "verify": verify,
+    "inspect": inspect,
+    "plugins": plugins,
+    "list": list_registered,
+}
 
 app = App(
     name="finetune",
     version=finetune.__version__,
     help="Turn a folder of pictures into a verified, self-describing ONNX classifier.",
+    help_format="plaintext",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app.command(run)
-app.command(lr_find)
-app.command(predict)
-app.command(verify)
-app.command(inspect)
-app.command(plugins)
-app.command(list_registered, name="list")
+
+
+def _examples(command: Callable[..., Any]) -> str:
+    """Return the last section of a command's docstring, which cyclopts leaves out of its help."""
+    _, title, examples = (command.__doc__ or "").partition("Examples:\n")
+    return title + textwrap.indent(textwrap.dedent(examples.rstrip()), "  ")
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_command, name=_name, help_epilogue=_examples(_command))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status; ``FINETUNE_DEBUG=1`` shows the traceback of every failure."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters than a label has
     sys.exit(_status(arguments))
 
 
 def _status(arguments: Sequence[str] | None) -> int:
     try:
         status = app(arguments, exit_on_error=False, print_error=False)
+        print(end="", flush=True)  # a full disk or a closed pipe shows here, and not after the status was decided
     except KeyboardInterrupt:
         print("finetune: interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away: `finetune list backbones | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - stays open until the process ends
+        _discard_output()
         return 0
     except (FinetuneError, CycloptsError, OSError, MemoryError) as error:
         failure = _as_ours(error)
-        if failure is None or os.environ.get("FINETUNE_DEBUG"):
+        if failure is None:
             raise
-        print(f"finetune: {failure}", file=sys.stderr)
-        return failure.exit_code
+        return _told(failure, error)
     return status if isinstance(status, int) else 0
+
+
+def _discard_output() -> None:
+    """Send what stdout still holds nowhere; otherwise Python complains about it when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _told(failure: FinetuneError, error: Exception) -> int:
+    if isinstance(error, OSError):
+        _discard_output()
+    if os.environ.get("FINETUNE_DEBUG"):
+        traceback.print_exception(error)
+    print(f"finetune: {failure}", file=sys.stderr)
+    return failure.exit_code
 
 
 def _as_ours(error: Exception) -> FinetuneError | None:

@@ -41,7 +41,7 @@ def _rows(contract: Contract) -> list[tuple[str, str]]:
         ("resize", f"{p.crop} of {p.crop_fraction:g} of the shorter side, {p.resize_filter}, to {p.image_size_px} px"),
         ("in the graph", f"mean {_numbers(p.mean)}, std {_numbers(p.std)} on 0..1{temperature}, softmax"),
         ("metrics", ", ".join(f"{name} {value:.4f}" for name, value in contract.metrics.items())),
-        ("backbone", f"{contract.backbone.name}, weights {contract.backbone.weights} ({contract.backbone.licence})"),
+        ("backbone", f"{contract.backbone.name}, weights {contract.backbone.weights}{_licence(contract)}"),
         (
             "data",
             f"{contract.dataset.name}, {contract.dataset.train_images} + {contract.dataset.valid_images} pictures",
@@ -52,6 +52,10 @@ def _rows(contract: Contract) -> list[tuple[str, str]]:
         ("graph", f"sha256 {contract.graph_sha256}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in contract.versions.items())),
     ]
+
+
+def _licence(contract: Contract) -> str:
+    return f" ({contract.backbone.licence})" if contract.backbone.licence else ""  # random weights have none
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -25,8 +24,7 @@ def _cells(text: str) -> int:
 
 def print_json(content: Any) -> None:
     """Print one JSON document; dataclasses become objects, paths become text."""
-    json.dump(content, sys.stdout, indent=2, ensure_ascii=False, default=_plain)
-    print()
+    print(json.dumps(content, indent=2, ensure_ascii=False, default=_plain))
 
 
 def _plain(value: object) -> object:

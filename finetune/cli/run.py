@@ -29,7 +29,7 @@ def run(
     Examples:
       finetune run --data pictures
       finetune run --plugin dogbreeds --epochs 5
-      finetune run --data pictures --backbone resnet18 --unfreeze 2 --unfrozen-lr 1e-4
+      finetune run --data pictures --backbone resnet18 --lr find --unfreeze 2
     """
     from finetune.cli.progress import RichReporter
 

@@ -78,13 +78,17 @@ class FrozenInEval(Callback):  # type: ignore[misc]
 
 
 class StopOnNonFiniteLoss(Callback):  # type: ignore[misc]
-    """End the run at the first training loss that is not a finite number, before it reaches the weights."""
+    """End the run at the first loss that is not a finite number.
+
+    In training that is before it reaches the weights, in validation before they are taken for good ones.
+    """
 
     def after_loss(self) -> None:
         """Raise ``DivergedError`` naming the step."""
-        if self.training and not torch.isfinite(self.loss_grad.detach()).all():
+        if not torch.isfinite(self.loss_grad.detach()).all():
+            which = "loss" if self.training else "validation loss"
             raise DivergedError(
-                f"The loss became {self.loss.item()} in epoch {self.epoch + 1}, step {self.iter + 1}; "
+                f"The {which} became {self.loss.item()} in epoch {self.epoch + 1}, step {self.iter + 1}; "
                 "try a lower --lr ('finetune lr-find' suggests one)."
             )
 
@@ -132,12 +136,11 @@ class Trainer:
         self.history: list[Epoch] = []
         self._network = job.network
         self._reporter = reporter
-        self._scratch = tempfile.TemporaryDirectory(prefix="finetune-")  # lr_find keeps the weights there meanwhile
         set_seed(job.config.seed, reproducible=True)
         train = TrainingPictures(job.split.train, job.dataset.labels, job.preprocessing)
         valid = ValidationPictures(job.split.valid, job.dataset.labels, job.preprocessing)
         loaders = _loaders(train, valid, job.config.batch_size)
-        self._learner = _vision_learner(job.network, loaders, Path(self._scratch.name))
+        self._learner = _vision_learner(job.network, loaders)
 
     def find_rate(self, phase: Phase) -> RateCurve:
         """Return the learning-rate curve of a phase (Smith 2017); the weights stay as they were.
@@ -147,7 +150,11 @@ class Trainer:
         learner = self._learner
         learner.freeze_to(phase.frozen_groups)
         self._reporter.begin("Finding the learning rate")
-        with learner.removed_cbs(learner.cbs.filter(lambda cb: isinstance(cb, StopOnNonFiniteLoss))):
+        with (
+            tempfile.TemporaryDirectory(prefix="finetune-") as scratch,  # where the weights are kept meanwhile
+            learner.removed_cbs(learner.cbs.filter(lambda cb: isinstance(cb, StopOnNonFiniteLoss))),
+        ):
+            learner.path = Path(scratch)
             suggestion = lr_find(learner, show_plot=False, suggest_funcs=(valley,)).valley
         self._reporter.end()
         pairs = [
@@ -194,7 +201,7 @@ class Trainer:
         self._network.load_state_dict(weights)
 
 
-def _vision_learner(network: Network, loaders: Any, path: Path) -> Any:
+def _vision_learner(network: Network, loaders: Any) -> Any:
     def architecture(pretrained: bool) -> nn.Module:  # noqa: ARG001 - fastai's signature; our weights are in already
         return network.body
 
@@ -212,7 +219,6 @@ def _vision_learner(network: Network, loaders: Any, path: Path) -> Any:
             custom_head=network.head,
             train_bn=False,  # frozen means frozen, batch norms included
             cbs=[FrozenInEval(), StopOnNonFiniteLoss()],
-            path=path,
         )
     finally:
         del model_meta[architecture]

@@ -77,12 +77,12 @@ def test_content_reaches_the_disk_before_its_name_does(tmp_path: Path, monkeypat
 OVERWRITES = """
 import hashlib, pathlib, sys
 from finetune.run_folder import write
-path, n = pathlib.Path(sys.argv[1]), 0
-while True:
-    body = str(n).encode() * 200_000
-    write(path, hashlib.sha256(body).digest() + body)
-    n += 1
-    print(n, flush=True)
+bodies = [digit * 1_000_000 for digit in (b"0", b"1")]
+versions = [hashlib.sha256(body).digest() + body for body in bodies]
+while True:  # next to all of the time is spent in write()
+    for version in versions:
+        write(pathlib.Path(sys.argv[1]), version)
+        print(flush=True)
 """
 
 

@@ -146,10 +146,11 @@ def _official_split(root: Path) -> dict[str, Part]:
 def _listed(path: Path) -> list[str]:
     import numpy as np
     from scipy.io import loadmat  # type: ignore[import-untyped]
+    from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
 
     try:
         names: Any = loadmat(path, squeeze_me=True)["file_list"]
-    except (ValueError, TypeError, KeyError, NotImplementedError, OSError) as error:
+    except (MatReadError, ValueError, TypeError, KeyError, NotImplementedError, OSError) as error:
         raise DataError(f"{path} is not a list of Stanford Dogs ({error}). {_NO_LISTS}") from error
     return [str(name) for name in np.atleast_1d(names)]
 

@@ -19,9 +19,11 @@ class CountingReporter:
 
     def begin(self, title: str, total: int | None = None) -> None:
         self.titles.append(title)
+        self.total = total
 
     def advance(self, steps: int = 1, detail: str = "") -> None:
         self.steps += steps
+        self.detail = detail
 
     def end(self) -> None:
         pass

@@ -90,7 +90,7 @@ def mirror(monkeypatch, tmp_path):
         there.url = f"http://127.0.0.1:{server.server_port}/dogs"
         monkeypatch.setenv(stanford.URL_VARIABLE, there.url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield there
         server.shutdown()
@@ -204,7 +204,7 @@ def test_an_archive_that_reaches_outside_is_refused(mirror, request_for, monkeyp
 
 
 def test_a_full_disk_is_said_before_the_download(mirror, request_for, monkeypatch):
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: download.shutil._ntuple_diskusage(1, 1, 0))
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: download.shutil._ntuple_diskusage(1, 1, 0))
     with pytest.raises(ResourceError, match=r"has 0 MB free; lists\.tar needs"):
         load(request_for("stanford"))
     assert mirror.asked == []
@@ -243,7 +243,7 @@ def test_photos_in_neither_list_are_left_out_and_said(request_for, tmp_path):
 def test_lists_of_other_photos_are_refused(request_for, tmp_path):
     write_photos(tmp_path / "dogs")
     write_lists(tmp_path / "dogs", train=("n1/a.jpg", "n1/b.jpg"), test=("n1/c.jpg",))
-    with pytest.raises(DataError, match="None of the 4 photos in .* is in the lists"):
+    with pytest.raises(DataError, match=r"None of the 4 photos in .* is in the lists"):
         load(request_for("stanford", tmp_path / "dogs"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,15 @@ def on_meta(name: str, image_size_px: int | None = None) -> BackboneModel:
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
         patch.setattr(regnet.BlockParams, "from_init_params", classmethod(on_cpu))
         return build_backbone(BACKBONES[name], image_size_px or BACKBONES[name].image_size_px)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other's threads: half the time with one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def head_of(name: str, model: BackboneModel) -> nn.Module:
@@ -195,8 +205,14 @@ def test_the_body_computes_exactly_what_reaches_the_original_classifier(name, mo
         features = model.model.avgpool(features).flatten(1)
     elif expected.shape != features.shape:  # everything but squeezenet, maxvit and vit takes the mean of the map
         features = features.mean((2, 3)).reshape(expected.shape)
-    assert features.std() > 1e-4, "the comparison says nothing about a body whose output vanishes"
-    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+    assert_same_signal(features, expected)
+
+
+def assert_same_signal(features: Tensor, expected: Tensor) -> None:
+    """Compare on the scale of the values themselves, which random weights may have made tiny."""
+    assert expected.std() > 1e-12, "the comparison says nothing about a body whose output vanishes"
+    scale = expected.std()
+    torch.testing.assert_close(features / scale, expected / scale, rtol=1e-4, atol=1e-4)
 
 
 def test_in_eval_mode_the_network_is_a_pure_function_of_the_image(name, model):
@@ -262,10 +278,10 @@ def test_a_mean_and_deviation_of_one_half_is_what_the_pretrained_network_compute
     preset = weights.transforms()
     normalised = (picture - torch.tensor(preset.mean)[:, None, None]) / torch.tensor(preset.std)[:, None, None]
     halved = (picture - torch.tensor(BACKBONES[name].mean)[:, None, None]) / 0.5
+    expected = seen_by_the_head(name, replace(ours, model=theirs), normalised)
     with torch.no_grad():
-        expected, logits = theirs(normalised), ours.model.eval()(halved)
-    assert expected.std() > 1e-4
-    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-5)
+        features = make_body(ours).eval()(halved)
+    assert_same_signal(features.mean((2, 3)), expected)
 
 
 def saved(tmp_path, state: dict[str, Tensor]) -> str:

@@ -25,11 +25,11 @@ def preprocessing() -> Preprocessing:
 
 @pytest.fixture
 def examples(picture_folder: Callable[..., Path], picture: Callable[..., Image.Image]) -> list[Example]:
-    root = picture_folder(count=3, size=(60, 45))
+    root = picture_folder(count=3, size=(200, 150))
     turned = Image.Exif()
     turned[0x0112] = 6
-    picture(1, size=(60, 45)).save(root / "dog" / "turned.jpg", exif=turned)
-    picture(1, size=(60, 45)).convert("LA").save(root / "dog" / "grey.png")
+    picture(1, size=(200, 150)).save(root / "dog" / "turned.jpg", exif=turned)
+    picture(1, size=(200, 150)).convert("LA").save(root / "dog" / "grey.png")
     return [Example(path=path, label=path.parent.name) for path in sorted(root.rglob("*.*"))]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_moving_the_folder_changes_nothing(counts: dict[str, int], share: float,
     here, there = divided(counts, share, seed), divided(counts, share, seed, root="/a/b/elsewhere")
 
     assert (names(here.train), names(here.valid)) == (names(there.train), names(there.valid))
+
+
+def test_renaming_the_pictures_changes_nothing() -> None:
+    found = audit_with({"a": 20, "b": 20}).checked
+    renamed = [replace(c, example=replace(c.example, path=Path(f"/{99 - i}.jpg"))) for i, c in enumerate(found)]
+    contents = {c.example.path: c.sha256 for c in (*found, *renamed)}
+
+    before, after = (split(audit_of(*pictures), ("a", "b"), 0.2, 42) for pictures in (found, renamed))
+
+    assert {contents[e.path] for e in before.valid} == {contents[e.path] for e in after.valid}
 
 
 @given(COUNTS, SEEDS)
