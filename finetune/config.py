@@ -24,7 +24,7 @@ class RunConfig:
     """Everything that decides a run; the defaults of all options are written here and nowhere else.
 
     ``None`` means: as the data set (``source``), the backbone (``image_size``) or the other options
-    (``unfreeze``: every stage, ``unfrozen_lr``: half of ``lr``) have it.
+    (``unfreeze``: every stage, ``unfrozen_lr``: a thirtieth of ``lr``) have it.
     """
 
     plugin: str | None = None
@@ -34,7 +34,7 @@ class RunConfig:
     weights: str = "pretrained"
     epochs: int = 3
     freeze_epochs: int = 5
-    lr: float | Literal["find"] = 0.002
+    lr: float | Literal["find"] = 0.003
     unfreeze: int | None = None
     unfrozen_lr: float | None = None
     image_size: int | None = None
@@ -74,7 +74,7 @@ class RunOptions(TypedDict, total=False):
         _says("Highest learning rate, of the head while the body is frozen; 'find' measures it.", RunConfig.lr),
     ]
     unfreeze: Annotated[int, _says("Unfreeze only the last N stages of the body. [default: all]")]
-    unfrozen_lr: Annotated[float, _says("Highest learning rate after unfreezing. [default: half of --lr]")]
+    unfrozen_lr: Annotated[float, _says("Highest learning rate after unfreezing. [default: a thirtieth of --lr]")]
     image_size: Annotated[int, _says("Side of the square that the network sees, in pixels. [default: the backbone's]")]
     batch_size: Annotated[int, _says("Pictures per training step.", RunConfig.batch_size)]
     valid_share: Annotated[

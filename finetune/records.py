@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
 from finetune import run_folder
 from finetune.clock import Clock
 from finetune.config import to_toml
@@ -19,8 +17,8 @@ from finetune.exporting import Export
 from finetune.preparation import Job
 from finetune.run_folder import RunFolder
 from finetune.training.learner import Epoch
-from finetune.training.network import state_to_save
 from finetune.training.strategies import Outcome
+from finetune.training.weights import serialised
 from finetune.types import RunResult
 from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin
 
@@ -51,8 +49,7 @@ def write_training(folder: RunFolder, job: Job, history: list[Epoch]) -> None:
     columns = [field.name for field in dataclasses.fields(Epoch)]
     folder.write_csv(run_folder.HISTORY, columns, [dataclasses.astuple(epoch) for epoch in history])
     folder.write(run_folder.CURVE, learning_curve(history))
-    facts = {"backbone": job.intent.backbone.name, "licence": job.weights.licence, "run": folder.run_id}
-    folder.write(run_folder.WEIGHTS, save(state_to_save(job.network), metadata=facts))
+    folder.write(run_folder.WEIGHTS, serialised(job.network, licence=job.weights.licence or "unknown"))
 
 
 def versions() -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Unpack
+from types import ModuleType
+from typing import Any, Unpack
 
 from finetune import records
 from finetune.clock import Clock
@@ -48,3 +50,13 @@ def learning_rate(job: Job, trainer: Trainer) -> float:
         return job.config.lr
     first = plan(job.config, job.groups, lr=1.0, from_scratch=job.from_scratch)[0]
     return trainer.find_rate(first).suggestion
+
+
+class _CallableModule(ModuleType):
+    """Makes ``finetune.run(...)`` the job, also for who imported this module of the same name before."""
+
+    def __call__(self, **options: Any) -> RunResult:
+        return run(**options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

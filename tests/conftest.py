@@ -59,7 +59,7 @@ def _seeds() -> None:
         sys.modules["torch"].manual_seed(7)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def picture() -> Callable[..., Image.Image]:
     """Draw a picture of a class: its own colour, with noise so that no two seeds look alike."""
 

@@ -61,9 +61,13 @@ for _name, _command in COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status; ``FINETUNE_DEBUG=1`` shows the traceback of every failure."""
+    # Idle threads of torch sleep instead of spinning. On a machine that has other work to do, our own decoders
+    # included, spinning costs most of the speed (BENCHMARKS.md); it has to be said before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters than a label has
+        # Labels may be of any script, and names of files even of none.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.exit(_status(arguments))
 
 
@@ -74,6 +78,10 @@ def _status(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print("finetune: interrupted.", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as ending:
+        if ending.code == TERMINATED:
+            print("finetune: terminated.", file=sys.stderr)
+        raise
     except BrokenPipeError:  # the reader of our output went away: `finetune list backbones | head`
         _discard_output()
         return 0

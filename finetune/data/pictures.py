@@ -16,9 +16,10 @@ from finetune.types import Example
 from finetune_export import image
 from finetune_export.contract import Preprocessing
 
-CROP_SCALE = (0.35, 1.0)
+CROP_SCALE = (0.6, 1.0)
 """Share of a training picture's area that a random crop keeps; the upper end shows the whole picture."""
 CROP_RATIO = (3 / 4, 4 / 3)
+MIRRORED_SHARE = 0.5
 
 
 class ValidationPictures(TorchDataset[tuple[Tensor, Tensor]]):
@@ -40,7 +41,7 @@ class ValidationPictures(TorchDataset[tuple[Tensor, Tensor]]):
 
 
 class TrainingPictures(ValidationPictures):
-    """Pictures cut at random (position, size, shape), as in Szegedy et al. 2015, section 6.
+    """Pictures cut at random (position, size, shape; as in Szegedy et al. 2015, section 6) and mirrored or not.
 
     JPEG files are decoded at the smallest scale that still fills the crop, 3 to 5 times faster on camera photos.
     """
@@ -50,4 +51,6 @@ class TrainingPictures(ValidationPictures):
         picture = image.load(self.examples[index].path, draft_px=round(size / CROP_SCALE[0] ** 0.5)).image
         top, left, height, width = RandomResizedCrop.get_params(picture, CROP_SCALE, CROP_RATIO)
         pixels = image.resize(picture, (left, top, left + width, top + height), size)
+        if torch.rand(()) < MIRRORED_SHARE:
+            pixels = pixels[:, ::-1].copy()
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), torch.tensor(self.targets[index])

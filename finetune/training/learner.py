@@ -8,17 +8,18 @@ from __future__ import annotations
 import copy
 import math
 import os
-import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback, TrainEvalCallback
+from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
 from fastai.callback.progress import ProgressCallback
-from fastai.callback.schedule import lr_find, valley  # importing the module gives Learner its fit_one_cycle
+from fastai.callback.schedule import LRFinder, ParamScheduler, valley  # gives Learner its fit_one_cycle, too
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import IntToFloatTensor, Normalize
 from fastai.losses import CrossEntropyLossFlat
@@ -31,12 +32,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from finetune.data.pictures import TrainingPictures, ValidationPictures
-from finetune.errors import DivergedError
+from finetune.errors import DataError, DivergedError, ImageError
 from finetune.preparation import Job
 from finetune.training.network import Network, parameter_groups
 from finetune.training.strategies import Phase
 from finetune.types import Reporter
 
+CURVE_ENDS = slice(10, -5)
+"""What is left of a rate curve: its first and last steps say nothing, as in fastai's ``lr_find``."""
 PARALLEL_DECODERS = min(4, os.cpu_count() or 1)
 
 
@@ -78,19 +81,31 @@ class FrozenInEval(Callback):  # type: ignore[misc]
 
 
 class StopOnNonFiniteLoss(Callback):  # type: ignore[misc]
-    """End the run at the first loss that is not a finite number.
+    """End training at the first loss that is not a finite number; ``cause`` says where.
 
     In training that is before it reaches the weights, in validation before they are taken for good ones.
     """
 
+    cause = ""
+
     def after_loss(self) -> None:
-        """Raise ``DivergedError`` naming the step."""
+        """Cancel the fit: an error of our own would leave fastai with its words put around it."""
         if not torch.isfinite(self.loss_grad.detach()).all():
             which = "loss" if self.training else "validation loss"
-            raise DivergedError(
-                f"The {which} became {self.loss.item()} in epoch {self.epoch + 1}, step {self.iter + 1}; "
-                "try a lower --lr ('finetune lr-find' suggests one)."
-            )
+            self.cause = f"The {which} became {self.loss.item()} in epoch {self.epoch + 1}, step {self.iter + 1}"
+            raise CancelFitException
+
+
+class RateSweep(LRFinder):  # type: ignore[misc]
+    """fastai's sweep over growing rates, without the weights' detour through a file: ``Trainer`` keeps them."""
+
+    def before_fit(self) -> None:
+        """Start the sweep."""
+        ParamScheduler.before_fit(self)
+        self.best_loss = math.inf
+
+    def after_fit(self) -> None:
+        """Leave the weights to the trainer."""
 
 
 class Progress(Callback):  # type: ignore[misc]
@@ -111,19 +126,29 @@ class Progress(Callback):  # type: ignore[misc]
             self.reporter.advance(detail=f"epoch {self.epoch + 1}/{self.n_epoch}  loss {float(self.smooth_loss):.3f}")
 
     def after_epoch(self) -> None:
-        """Add a line to the history."""
-        train_loss, valid_loss, score = self.recorder.values[-1]
-        self.history.append(
-            Epoch(
-                phase=self.phase,
-                epoch=self.epoch + 1,
-                train_loss=float(train_loss),
-                valid_loss=float(valid_loss),
-                accuracy=float(score),
-                lr=float(self.opt.hypers[-1]["lr"]),
-                seconds=round(time.perf_counter() - self.started, 3),
-            )
+        """Add a line to the history, and say it."""
+        train_loss, valid_loss, score = map(float, self.recorder.values[-1])
+        epoch = Epoch(
+            phase=self.phase,
+            epoch=self.epoch + 1,
+            train_loss=train_loss,
+            valid_loss=valid_loss,
+            accuracy=score,
+            lr=float(self.opt.hypers[-1]["lr"]),
+            seconds=round(time.perf_counter() - self.started, 3),
         )
+        self.history.append(epoch)
+        losses = f"loss {train_loss:.3f} in training, {valid_loss:.3f} in validation"
+        self.reporter.note(f"{self.phase} {epoch.epoch}/{self.n_epoch}: {losses}, accuracy {score:.1%}")
+
+
+@contextmanager
+def _plain_data_errors() -> Iterator[None]:
+    """Take a data error out of the traceback that a decoding process puts around its text."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).strip().rpartition("DataError: ")[2]) from error
 
 
 class Trainer:
@@ -140,8 +165,10 @@ class Trainer:
         train = TrainingPictures(job.split.train, job.dataset.labels, job.preprocessing)
         valid = ValidationPictures(job.split.valid, job.dataset.labels, job.preprocessing)
         loaders = _loaders(train, valid, job.config.batch_size)
-        self._learner = _vision_learner(job.network, loaders)
+        self._guard = StopOnNonFiniteLoss()
+        self._learner = _vision_learner(job.network, loaders, [FrozenInEval(), self._guard])
 
+    @_plain_data_errors()
     def find_rate(self, phase: Phase) -> RateCurve:
         """Return the learning-rate curve of a phase (Smith 2017); the weights stay as they were.
 
@@ -150,24 +177,15 @@ class Trainer:
         learner = self._learner
         learner.freeze_to(phase.frozen_groups)
         self._reporter.begin("Finding the learning rate")
-        with (
-            tempfile.TemporaryDirectory(prefix="finetune-") as scratch,  # where the weights are kept meanwhile
-            learner.removed_cbs(learner.cbs.filter(lambda cb: isinstance(cb, StopOnNonFiniteLoss))),
-        ):
-            learner.path = Path(scratch)
-            suggestion = lr_find(learner, show_plot=False, suggest_funcs=(valley,)).valley
+        before = self.snapshot()
+        sweep = RateSweep()
+        with learner.removed_cbs(self._guard):
+            learner.fit(sweep.num_it // len(learner.dls.train) + 1, cbs=sweep, reset_opt=True)
+        self.restore(before)
         self._reporter.end()
-        pairs = [
-            (float(rate), float(loss)) for rate, loss in zip(learner.recorder.lrs, learner.recorder.losses, strict=True)
-        ]
-        finite = [(rate, loss) for rate, loss in pairs if math.isfinite(loss)]
-        if not math.isfinite(suggestion) or len(finite) < 2:
-            raise DivergedError(
-                "No learning rate keeps the loss finite; check the pictures, or start from other --weights."
-            )
-        rates, losses = zip(*finite, strict=True)
-        return RateCurve(rates=rates, losses=losses, suggestion=float(suggestion))
+        return _rate_curve(learner.recorder.lrs, learner.recorder.losses)
 
+    @_plain_data_errors()
     def train(self, phase: Phase) -> float:
         """Train one phase and return the validation accuracy (0..1) at its end.
 
@@ -185,8 +203,11 @@ class Trainer:
             cbs=Progress(phase.name, self.history, self._reporter),
         )
         self._reporter.end()
+        if self._guard.cause:
+            raise DivergedError(f"{self._guard.cause}; try a lower --lr ('finetune lr-find' suggests one).")
         return self.history[-1].accuracy
 
+    @_plain_data_errors()
     def probabilities(self) -> NDArray[np.float32]:
         """Return the network's answers to the validation pictures, in their order: float32 (N, K)."""
         predictions, _ = self._learner.get_preds(ds_idx=1)
@@ -201,7 +222,20 @@ class Trainer:
         self._network.load_state_dict(weights)
 
 
-def _vision_learner(network: Network, loaders: Any) -> Any:
+def _rate_curve(rates: Iterable[float], losses: Iterable[Tensor]) -> RateCurve:
+    """Return the curve up to where the loss is no number any more, and the rate it suggests."""
+    pairs = ((float(rate), float(loss)) for rate, loss in zip(rates, losses, strict=True))
+    finite = list(takewhile(lambda pair: math.isfinite(pair[1]), pairs))[CURVE_ENDS]
+    if not finite:
+        raise DivergedError(
+            "No learning rate keeps the loss finite; check the pictures, or start from other --weights."
+        )
+    kept_rates, kept_losses = zip(*finite, strict=True)
+    suggestion, _ = valley(kept_rates, kept_losses, len(finite))
+    return RateCurve(rates=kept_rates, losses=kept_losses, suggestion=suggestion)
+
+
+def _vision_learner(network: Network, loaders: Any, callbacks: list[Callback]) -> Any:
     def architecture(pretrained: bool) -> nn.Module:  # noqa: ARG001 - fastai's signature; our weights are in already
         return network.body
 
@@ -217,8 +251,9 @@ def _vision_learner(network: Network, loaders: Any) -> Any:
             loss_func=CrossEntropyLossFlat(),
             metrics=accuracy,
             custom_head=network.head,
+            init=None,  # the head is as it should start
             train_bn=False,  # frozen means frozen, batch norms included
-            cbs=[FrozenInEval(), StopOnNonFiniteLoss()],
+            cbs=callbacks,
         )
     finally:
         del model_meta[architecture]
@@ -238,7 +273,8 @@ def _loaders(train: TrainingPictures, valid: ValidationPictures, batch_size: int
         num_workers=_workers(len(train)),
         after_batch=[
             IntToFloatTensor(),
-            *aug_transforms(max_zoom=1.0),  # the random crop zooms already
+            # Light only: pictures come cut and mirrored, and turning and warping cost accuracy in so few epochs.
+            *aug_transforms(do_flip=False, max_rotate=0, max_zoom=1, max_warp=0),
             Normalize.from_stats(mean, std),
         ],
     )
@@ -264,5 +300,8 @@ class Typed(Dataset[tuple[Any, Any]]):
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        image, target = self.pictures[index]
+        try:
+            image, target = self.pictures[index]
+        except ImageError as error:  # which is more than a text, and so would not survive the way from a process
+            raise DataError(f"{error}. It was readable before; leave the pictures alone while training.") from error
         return TensorImage(image), TensorCategory(target)

@@ -20,8 +20,8 @@ from finetune.types import Backbone
 HEAD_PREFIX = "head."
 """What the keys of the head begin with in a run's weight file."""
 
-HIDDEN_FEATURES = 512
-"""Width of the head's hidden layer, as in fastai's ``create_head``."""
+DROPOUT = 0.25
+"""Share of the features that the head does without at each training step, as in the first layer of fastai's head."""
 
 
 def identity(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -116,41 +116,27 @@ def make_body(backbone: BackboneModel) -> nn.Sequential:
     return nn.Sequential(OrderedDict(backbone.stages))
 
 
-class ConcatPool(nn.Module):
-    """Maximum and mean over the map, side by side: (N, C, h, w) to (N, 2C).
-
-    Follows fastai's ``AdaptiveConcatPool2d(1)`` and ``Flatten``; written as reductions, which is what ONNX calls them.
-    """
+class MeanPool(nn.Module):
+    """The mean over the map: (N, C, h, w) to (N, C), as the published networks themselves pool."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the maxima of all channels, then the means: float32 (N, 2C)."""
-        return torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)  # (N, 2C)
+        """Return the mean of each channel: float32 (N, C)."""
+        return features.mean((2, 3))
 
 
 def make_head(features: int, classes: int, *, is_map: bool = True) -> nn.Sequential:
     """Return a new head with the children ``pool`` and ``classifier``: features to logits float32 (N, K).
 
-    ``features`` is the width of the body's output, a map (N, C, h, w) or, with ``is_map=False``, a vector (N, D).
-    The classifier has the layers and starting values of fastai's ``create_head``, in plain torch so that a trained
-    network can be loaded without fastai; fastai's ``vision_learner`` initialises its linear layers once more.
+    ``features`` is the width of the body's output, a map (N, C, h, w) or, with ``is_map=False``, a vector (N, C).
+    The classifier normalises each picture's features (as ConvNeXt's does, so that one learning rate suits every
+    backbone), and is linear, starting near zero as torchvision's MobileNets do. With few pictures it beat fastai's
+    head of two layers, and it adds next to nothing to the file.
     """
-    pool, width = (ConcatPool(), 2 * features) if is_map else (nn.Identity(), features)
-    classifier = nn.Sequential(
-        _batch_norm(width),
-        nn.Dropout(0.25),
-        nn.Linear(width, HIDDEN_FEATURES, bias=False),
-        nn.ReLU(inplace=True),
-        _batch_norm(HIDDEN_FEATURES),
-        nn.Dropout(0.5),
-        nn.Linear(HIDDEN_FEATURES, classes, bias=False),
-    )
-    return nn.Sequential(OrderedDict(pool=pool, classifier=classifier))
-
-
-def _batch_norm(features: int) -> nn.BatchNorm1d:
-    norm = nn.BatchNorm1d(features)
-    nn.init.constant_(norm.bias, 1e-3)  # as fastai's BatchNorm does
-    return norm
+    linear = nn.Linear(features, classes)
+    nn.init.normal_(linear.weight, std=0.01)
+    nn.init.zeros_(linear.bias)
+    classifier = nn.Sequential(nn.LayerNorm(features, elementwise_affine=False), nn.Dropout(DROPOUT), linear)
+    return nn.Sequential(OrderedDict(pool=MeanPool() if is_map else nn.Identity(), classifier=classifier))
 
 
 class Network(nn.Module):

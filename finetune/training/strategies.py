@@ -1,7 +1,8 @@
 """What is trained when, and how fast: a strategy is a list of phases.
 
 Two-stage fine-tuning follows fastai's ``Learner.fine_tune``: the new head alone at the full rate, then the whole
-network at half of it, each group of layers slower than the one above it (discriminative rates, Howard & Ruder 2018).
+network at a thirtieth of it, each group of layers slower than the one above it (discriminative rates, Howard & Ruder
+2018). fastai takes half of it, which on a few hundred pictures undid what the first phase had learned.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ def plan(config: RunConfig, groups: Sequence[str], lr: float, from_scratch: bool
 
 
 def _frozen(config: RunConfig, stages: int, lr: float) -> Phase:
-    return Phase(
-        name="frozen", epochs=config.freeze_epochs, frozen_groups=stages, rates=(*[0.0] * stages, lr), rise=0.99
-    )
+    # fine_tune ends this phase at its highest rate; ours may be the one that is kept, and comes to rest.
+    rates = (*[0.0] * stages, lr)
+    return Phase(name="frozen", epochs=config.freeze_epochs, frozen_groups=stages, rates=rates, rise=0.3)
 
 
 def _unfrozen(config: RunConfig, stages: int, lr: float) -> Phase:
     frozen = stages - (stages if config.unfreeze is None else config.unfreeze)
-    top = config.unfrozen_lr or lr / 2
+    top = config.unfrozen_lr or lr / 30
     rates = discriminative_rates(top, stages + 1)
     return Phase(
         name="unfrozen",

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from finetune.errors import ConfigError, ModelError, ResourceError
@@ -105,20 +105,17 @@ def _published(backbone: Backbone, weights: Weights, sha256: str) -> WeightsUsed
 # ── a run's own weights ─────────────────────────────────────────────────────────────────────────────
 
 
-def save_network(network: Network, path: Path, *, licence: str = _UNKNOWN_LICENCE) -> None:
-    """Write body and head to a ``.safetensors`` file; ``licence`` is of the weights that the run started from.
+def serialised(network: Network, *, licence: str) -> bytes:
+    """Return body and head as the content of a ``.safetensors`` file.
 
-    ``load_network`` reads it back whole, and ``load_weights`` reads its body for another run. Raises
-    ``ResourceError`` where the file cannot be written.
+    ``licence`` is of the weights that the run started from, and travels along. ``load_network`` reads the file back
+    whole, and ``load_weights`` reads its body for another run.
     """
-    try:
-        save_file(state_to_save(network), path, metadata={"format": "pt", "licence": licence})
-    except (OSError, SafetensorError) as error:
-        raise ResourceError(f"Cannot write {path}: {_one_line(error)}. Free some space or choose --out.") from error
+    return save(state_to_save(network), metadata={"format": "pt", "licence": licence})
 
 
 def load_network(network: Network, path: Path) -> None:
-    """Fill body and head from a file that ``save_network`` wrote, in place, every tensor and no other.
+    """Fill body and head from a file that ``serialised`` made, in place, every tensor and no other.
 
     Raises ``ModelError`` for a file that is missing, damaged, or of another network.
     """
@@ -241,7 +238,7 @@ def _read_pickle(path: Path) -> object:
 
 
 def _stated_licence(path: Path) -> str:
-    """Return the licence that ``save_network`` wrote into the file, or 'unknown'."""
+    """Return the licence that ``serialised`` put into the file, or 'unknown'."""
     if path.suffix != ".safetensors":
         return _UNKNOWN_LICENCE
     with safe_open(path, framework="pt") as file:

@@ -52,8 +52,8 @@ def test_labels_are_sorted(picture_folder: Callable[..., Path]) -> None:
     assert loaded(picture_folder(("b", "a", "C"), count=1)).labels == ("C", "a", "b")
 
 
-def test_the_data_set_is_called_like_its_folder(pictures: Path) -> None:
-    assert (loaded(pictures).name, loaded(pictures).source) == ("pictures", str(pictures))
+def test_the_data_set_is_called_like_its_folder_and_does_not_tell_where_that_lies(pictures: Path) -> None:
+    assert (loaded(pictures).name, loaded(pictures).source) == ("pictures", "a local folder")
 
 
 def test_a_clean_folder_has_no_notes_and_nothing_ignored(pictures: Path) -> None:

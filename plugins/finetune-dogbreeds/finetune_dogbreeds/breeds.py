@@ -51,7 +51,8 @@ class Colouring:
 class Breed:
     """A breed of dog as it is drawn; one of its ``colourings`` is picked for each picture.
 
-    ``fringe`` (0..1) is how shaggy the outline is, ``ear_size`` and ``tail_length`` scale the usual ones.
+    ``fringe`` (0..1) is how shaggy the outline is, ``ear_size`` and ``tail_length`` scale the usual ones, and
+    a ``clipped`` coat leaves pompons on legs and tail.
     """
 
     name: str
@@ -63,12 +64,10 @@ class Breed:
     fringe: float = 0.0
     ear_size: float = 1.0
     tail_length: float = 1.0
-    beard: bool = False
     clipped: bool = False
 
 
 BLACK: Colour = (38, 35, 36)
-BLUE: Colour = (96, 100, 108)
 CHOCOLATE: Colour = (84, 54, 38)
 CREAM: Colour = (232, 214, 178)
 FAWN: Colour = (204, 168, 122)
@@ -76,23 +75,10 @@ GOLD: Colour = (208, 160, 92)
 GREY: Colour = (112, 114, 118)
 RED: Colour = (164, 92, 46)
 TAN: Colour = (186, 124, 66)
+SLATE: Colour = (96, 100, 108)
 WHITE: Colour = (240, 236, 228)
 
 BREEDS: tuple[Breed, ...] = (
-    Breed(
-        name="Beagle",
-        build=Build(length=1.02, depth=0.44, leg=0.42, bone=0.065, neck=0.34, skull=0.198, muzzle=0.85, snout=0.48),
-        colourings=(
-            Colouring(
-                base=TAN, pattern="saddle", white=("chest", "belly", "socks", "muzzle", "blaze", "collar", "tail")
-            ),
-            Colouring(base=GOLD, marking=RED, pattern="saddle", white=("chest", "socks", "muzzle", "blaze", "tail")),
-        ),
-        coat="short",
-        ear="drop",
-        tail="raised",
-        ear_size=1.1,
-    ),
     Breed(
         name="Corgi",
         build=Build(length=1.28, depth=0.42, leg=0.2, bone=0.068, neck=0.32, skull=0.22, muzzle=0.85, snout=0.4),
@@ -140,7 +126,6 @@ BREEDS: tuple[Breed, ...] = (
             Colouring(base=FAWN, mask=True),
             Colouring(base=(92, 74, 60), pattern="brindle", white=("chest",)),
             Colouring(base=WHITE, pattern="patches"),
-            Colouring(base=BLUE, white=("chest",)),
         ),
         coat="short",
         ear="bat",
@@ -184,9 +169,7 @@ BREEDS: tuple[Breed, ...] = (
         colourings=(
             Colouring(base=FAWN),
             Colouring(base=(150, 112, 76), pattern="brindle"),
-            Colouring(base=BLACK, white=("chest",)),
-            Colouring(base=BLUE),
-            Colouring(base=WHITE, marking=FAWN, pattern="patches"),
+            Colouring(base=SLATE, white=("chest",)),
         ),
         coat="short",
         ear="rose",
@@ -217,7 +200,6 @@ BREEDS: tuple[Breed, ...] = (
             Colouring(base=WHITE),
             Colouring(base=BLACK),
             Colouring(base=(214, 162, 110)),
-            Colouring(base=GREY),
         ),
         coat="curly",
         ear="drop",
@@ -269,37 +251,6 @@ BREEDS: tuple[Breed, ...] = (
         tail_length=1.1,
     ),
     Breed(
-        name="Samoyed",
-        build=Build(
-            length=1.02, depth=0.54, leg=0.42, bone=0.075, neck=0.36, skull=0.22, muzzle=0.8, snout=0.42, tuck=0.05
-        ),
-        colourings=(Colouring(base=WHITE), Colouring(base=(238, 228, 206))),
-        coat="long",
-        ear="pricked",
-        tail="curled",
-        fringe=0.9,
-        ear_size=0.75,
-        tail_length=1.2,
-    ),
-    Breed(
-        name="Scottish Terrier",
-        build=Build(
-            length=1.06, depth=0.42, leg=0.2, bone=0.075, neck=0.32, skull=0.187, muzzle=1.2, snout=0.5, tuck=0.0
-        ),
-        colourings=(
-            Colouring(base=BLACK),
-            Colouring(base=(74, 66, 60), pattern="brindle"),
-            Colouring(base=(214, 190, 148)),
-        ),
-        coat="long",
-        ear="pricked",
-        tail="raised",
-        fringe=0.75,
-        ear_size=0.75,
-        tail_length=0.75,
-        beard=True,
-    ),
-    Breed(
         name="Siberian Husky",
         build=Build(length=1.06, depth=0.45, leg=0.5, bone=0.066, neck=0.38, skull=0.204, muzzle=0.95, snout=0.4),
         colourings=(
@@ -313,22 +264,5 @@ BREEDS: tuple[Breed, ...] = (
         fringe=0.4,
         ear_size=0.85,
         tail_length=1.15,
-    ),
-    Breed(
-        name="Yorkshire Terrier",
-        build=Build(
-            length=0.82, depth=0.36, leg=0.2, bone=0.052, neck=0.28, skull=0.193, muzzle=0.55, snout=0.4, tuck=0.0
-        ),
-        colourings=(
-            Colouring(base=TAN, marking=(78, 82, 92), pattern="saddle"),
-            Colouring(base=GOLD, marking=(54, 54, 60), pattern="saddle"),
-        ),
-        coat="long",
-        ear="pricked",
-        tail="raised",
-        fringe=1.0,
-        ear_size=0.8,
-        tail_length=0.6,
-        beard=True,
     ),
 )

@@ -86,6 +86,8 @@ def _receive_rest(url: str, part: Path, have: int, reporter: Reporter) -> int:
                     reporter.advance(len(block))
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink()  # the server's file ends before ours does: begin anew next time
         raise _broken_off(url, f"the server answered {error.code} {error.reason}") from error
     except (urllib.error.URLError, http.client.HTTPException) as error:
         raise _broken_off(url, str(getattr(error, "reason", error))) from error

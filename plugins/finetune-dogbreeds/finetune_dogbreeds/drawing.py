@@ -12,7 +12,7 @@ from finetune_dogbreeds.coat import paint_body, vary
 from finetune_dogbreeds.geometry import Chain, Disc, Frame, bounds, place
 from finetune_dogbreeds.head import Look, draw_head
 
-_STANCES: tuple[Stance, ...] = ("stand", "stand", "walk", "walk", "sit", "lie")
+_STANCES: tuple[Stance, ...] = ("stand", "stand", "stand", "walk", "walk", "walk", "sit", "lie")
 _PROPORTIONS = ("length", "depth", "leg", "bone", "neck", "skull", "muzzle", "snout")
 
 
@@ -25,7 +25,7 @@ def pick_pose(random: Random) -> Pose:
         neck=random.uniform(0.7, 1.15) + (0.2 if stance == "sit" else 0.0),
         pitch=random.uniform(-0.3, 0.16),
         wag=random.uniform(-0.28, 0.28),
-        facing=random.random() < 0.4,
+        facing=random.random() < 0.3,
         tongue=random.random() < 0.3,
     )
 
@@ -137,9 +137,10 @@ def fit(dog: Dog, size: tuple[float, float], random: Random, horizon: float) -> 
     """Return the frame that puts the dog into a picture of ``size`` pixels, standing below ``horizon``."""
     left, bottom, right, top = dog.bones.box()
     width, height = size
-    room = random.uniform(0.7, 0.88)
-    scale = room * min(width / (right - left), height / (top - bottom))
-    free_x, free_y = width - scale * (right - left), height - scale * (top - bottom)
-    x = free_x * random.uniform(0.3, 0.7) - scale * left
-    y = height - free_y * random.uniform(0.15, 0.6) + scale * bottom
+    # Networks see the middle square of a picture, so that is where the dog should be.
+    side = random.uniform(0.72, 0.88) * min(width, height)
+    scale = side / max(right - left, top - bottom)
+    x = (width - scale * (right + left)) / 2 + random.uniform(-0.05, 0.05) * width
+    free = height - scale * (top - bottom)
+    y = height - free * random.uniform(0.3, 0.55) + scale * bottom
     return Frame(x, max(y, horizon + 0.06 * height), scale, random.uniform(-0.07, 0.07))

@@ -94,7 +94,7 @@ def _skull(canvas: Canvas, frame: Frame, look: Look, head: Disc, coat: Plane, ra
     cranium = place(((-0.16, 0.02, 0.95), (0.16, 0.02, 0.95)) if look.facing else ((0, 0, 1), (0.2, -0.1, 0.88)), head)
     for part in (cranium, muzzle):
         layer.mask.limb(part, 255)
-    _head_hair(layer, look, head, cranium, muzzle, random)
+    _head_hair(layer, look, head, cranium, random)
     paint_head(layer.colour, head, look.angle, look.colouring, random, look.facing)
     canvas.lay(layer, 0.48, coat)
     if look.facing:
@@ -109,7 +109,7 @@ def _bridge(canvas: Canvas, frame: Frame, look: Look, muzzle: Chain, coat: Plane
     canvas.lay(layer, 0.35, coat, 1.03)
 
 
-def _head_hair(layer: Layer, look: Look, head: Disc, cranium: Chain, muzzle: Chain, random: Random) -> None:
+def _head_hair(layer: Layer, look: Look, head: Disc, cranium: Chain, random: Random) -> None:
     breed = look.breed
     if breed.coat == "curly":
         topknot = place(((-0.25, 0.75, 0.6), (0.25, 0.8, 0.6)), head, look.angle)
@@ -117,10 +117,6 @@ def _head_hair(layer: Layer, look: Look, head: Disc, cranium: Chain, muzzle: Cha
         layer.mask.curls(topknot, 0.2 * head.r, random)
     elif breed.fringe:
         layer.mask.tufts(cranium, 0.45 * head.r * breed.fringe, random)
-    if breed.beard:
-        beard = tuple(disc._replace(y=disc.y - 0.45 * disc.r) for disc in muzzle)
-        layer.mask.tufts(beard, 0.75 * head.r, random)
-        layer.mask.tufts(beard, 0.75 * head.r, random)
 
 
 class _Pen:

@@ -20,9 +20,9 @@ JPEG_QUALITY = 88
 
 
 def draw(breed: Breed, index: int, seed: int) -> Image.Image:
-    """Return picture ``index`` of a breed, RGB, about 140 × 128 pixels: the same one on every call."""
+    """Return picture ``index`` of a breed, RGB, about 136 × 128 pixels: the same one on every call."""
     random = _random(breed, index, seed)
-    size = 136 + random.randrange(-8, 17), 128 + random.randrange(-8, 9)
+    size = 132 + random.randrange(-8, 17), 128 + random.randrange(-8, 9)
     scene = pick_scene(size, random)
     canvas = Canvas(scene.background, pick_light(random), np.random.Generator(np.random.PCG64(random.getrandbits(128))))
     canvas.pixels *= (1 + canvas.grain(1.5, 1.5, 0.02))[..., None]

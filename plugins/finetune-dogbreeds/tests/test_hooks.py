@@ -42,7 +42,7 @@ def test_load_is_found_where_the_registration_says():
 
 
 def test_the_summary_counts_the_sample_rightly():
-    assert f"{len(BREEDS) * sample.PER_BREED} drawn dogs of {len(BREEDS)} breeds" in hooks.SAMPLE.summary
+    assert f"{len(BREEDS) * sample.PER_BREED:,} drawn dogs of {len(BREEDS)} breeds" in hooks.SAMPLE.summary
 
 
 @pytest.mark.parametrize("source", registered().sources, ids=lambda source: source.name)

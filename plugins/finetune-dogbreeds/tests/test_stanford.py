@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from finetune.errors import ConfigError, DataError, ResourceError
+from finetune.preparation import discover
 from finetune_dogbreeds import download, stanford
 from finetune_dogbreeds.dataset import load
 from finetune_dogbreeds.download import Archive
@@ -61,6 +62,9 @@ class Mirror:
             handler.send_error(404)
             return
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.knows_ranges else 0
+        if start >= len(self.files[name]):
+            handler.send_error(416)
+            return
         body = self.files[name][start:]
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Length", str(len(body)))
@@ -149,6 +153,17 @@ def test_a_server_without_ranges_sends_everything_again(mirror, request_for):
     assert len(load(request_for("stanford")).examples) == 4
 
 
+def test_a_part_that_is_longer_than_the_servers_file_is_begun_anew(mirror, request_for):
+    whole, mirror.hang_up_after = mirror.files["lists.tar"], 700
+    with pytest.raises(ResourceError):
+        load(request_for("stanford"))
+    mirror.files["lists.tar"], mirror.hang_up_after = whole[:500], None
+    with pytest.raises(ResourceError, match="the server answered 416"):
+        load(request_for("stanford"))
+    mirror.files["lists.tar"] = whole
+    assert len(load(request_for("stanford")).examples) == 4
+
+
 def test_a_wrong_checksum_is_refused_and_the_file_removed(mirror, request_for, tmp_path):
     expected = hashlib.sha256(mirror.files["lists.tar"]).hexdigest()
     mirror.files["lists.tar"] = bytes(len(mirror.files["lists.tar"]))
@@ -230,6 +245,12 @@ def test_a_copy_without_lists_has_no_parts(request_for, tmp_path):
     dataset = load(request_for("stanford", tmp_path / "dogs"))
     assert set(parts_of(dataset).values()) == {None}
     assert dataset.notes == ("Stanford Dogs: 4 photos, no lists of the official split: split by chance.",)
+
+
+def test_a_copy_at_hand_takes_the_recipe_for_photos(tmp_path):
+    write_photos(tmp_path / "dogs")
+    intent = discover({"plugin": "dogbreeds", "data": tmp_path / "dogs"})
+    assert (intent.source.name, intent.config.weights) == ("stanford", "pretrained")
 
 
 def test_photos_in_neither_list_are_left_out_and_said(request_for, tmp_path):

@@ -225,7 +225,7 @@ def test_in_eval_mode_the_network_is_a_pure_function_of_the_image(name, model):
     assert logits.isfinite().all()
     assert torch.equal(logits, again)
     assert logits.shape == (1, 3)
-    assert embedding.shape == (1, network.head.classifier[0].num_features)
+    assert embedding.shape == (1, network.head.classifier[-1].in_features)
     assert all(torch.equal(state[key], tensor) for key, tensor in network.state_dict().items())
 
 

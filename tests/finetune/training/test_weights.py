@@ -25,7 +25,7 @@ from finetune.training.network import (
     original_keys,
     state_to_save,
 )
-from finetune.training.weights import load_network, load_weights, save_network
+from finetune.training.weights import load_network, load_weights, serialised
 from finetune.types import Backbone, Weights
 
 State = dict[str, Tensor]
@@ -311,7 +311,7 @@ def test_a_file_that_is_the_published_one_keeps_its_name_and_licence(tmp_path):
 def test_a_runs_weights_come_back_whole(tmp_path):
     network, again = network_of(tiny()), network_of(tiny())
     network.body.stage1.num_batches_tracked.fill_(7)
-    save_network(network, tmp_path / "weights.safetensors")
+    (tmp_path / "weights.safetensors").write_bytes(serialised(network, licence="unknown"))
     load_network(again, tmp_path / "weights.safetensors")
     assert all(
         torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
@@ -321,7 +321,7 @@ def test_a_runs_weights_come_back_whole(tmp_path):
 
 def test_a_runs_weights_start_another_run_without_their_head(tmp_path):
     network, model = network_of(tiny(), classes=3), tiny()
-    save_network(network, tmp_path / "weights.safetensors", licence="CC-BY-NC-4.0")
+    (tmp_path / "weights.safetensors").write_bytes(serialised(network, licence="CC-BY-NC-4.0"))
     used = load_weights(model, BACKBONE, str(tmp_path / "weights.safetensors"))
     assert torch.equal(model.model.conv.weight, network.body.stem.weight)
     assert used.licence == "CC-BY-NC-4.0"
@@ -329,23 +329,18 @@ def test_a_runs_weights_start_another_run_without_their_head(tmp_path):
 
 def test_a_run_with_other_classes_is_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
-    save_network(network_of(tiny(), classes=3), path)
+    path.write_bytes(serialised(network_of(tiny(), classes=3), licence="unknown"))
     with pytest.raises(ModelError) as refused:
         load_network(network_of(tiny(), classes=5), path)
     assert str(refused.value) == (
-        f"{path} does not fit this network: other shapes or types: 1, first 'head.classifier.6.weight': "
-        "float32 (3, 512) instead of float32 (5, 512). Give the file of the run that trained it."
+        f"{path} does not fit this network: other shapes or types: 2, first 'head.classifier.2.weight': "
+        "float32 (3, 4) instead of float32 (5, 4). Give the file of the run that trained it."
     )
 
 
 def test_a_run_without_its_weight_file_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"weights\.safetensors: there is no such file"):
         load_network(network_of(tiny()), tmp_path / "weights.safetensors")
-
-
-def test_weights_that_cannot_be_written_are_the_machines_fault(tmp_path):
-    with pytest.raises(ResourceError, match=r"^Cannot write .*weights\.safetensors: "):
-        save_network(network_of(tiny()), tmp_path / "gone" / "weights.safetensors")
 
 
 # ── real weights ────────────────────────────────────────────────────────────────────────────────────

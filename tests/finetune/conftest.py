@@ -1,0 +1,91 @@
+"""One small run that many tests look at, and plugins that are really installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TINY: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "none", "image_size": 32, "batch_size": 8, "epochs": 2}
+"""Options of a run that takes seconds: a network without batch norms on pictures of 32 pixels."""
+
+LABELS = ("Käfer 甲", "dog, brown")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run, the pictures it was given, and their bytes before it began."""
+
+    result: Any
+    pictures: Path
+    before: dict[str, bytes]
+    labels: tuple[str, ...] = LABELS
+
+    @property
+    def run(self) -> Path:
+        return self.result.run  # type: ignore[no-any-return]
+
+    @property
+    def model(self) -> Path:
+        return self.result.onnx  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def tiny() -> dict[str, Any]:
+    """Return the options of a run that takes seconds."""
+    return dict(TINY)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., Image.Image]) -> Trained:
+    """Train on two classes with given parts, with every kind of picture in both, and one that cannot be read."""
+    from finetune import run
+
+    root = tmp_path_factory.mktemp("trained")
+    pictures = root / "insects"
+    for p, part in enumerate(("train", "valid")):
+        for kind, label in enumerate(LABELS):
+            folder = pictures / part / label
+            folder.mkdir(parents=True)
+            for i in range(6):
+                picture(kind, seed=100 * p + i).save(folder / f"{i} of 6, plain.{'png' if i % 2 else 'jpg'}")
+            save_every_kind(folder, [picture(kind, seed=100 * p + i, size=(52, 40)) for i in range(10, 16)])
+    (pictures / "train" / LABELS[1] / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    (pictures / "train" / LABELS[1] / "notes.txt").write_text("This is no picture.")
+    before = {str(path.relative_to(pictures)): path.read_bytes() for path in pictures.rglob("*") if path.is_file()}
+    return Trained(run(data=pictures, out=root / "runs", **TINY), pictures, before)
+
+
+def save_every_kind(folder: Path, drawn: list[Image.Image]) -> None:
+    """Save six pictures so that each needs another way through the preprocessing."""
+    moving, still, inky, deep, few, clear = drawn
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    moving.save(folder / "animated.gif", save_all=True, append_images=[still])
+    still.save(folder / "turned.jpg", exif=turned)
+    inky.convert("CMYK").save(folder / "inky.jpg")
+    Image.fromarray(np.asarray(deep.convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
+    few.quantize(16).save(folder / "few.png")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    clear.save(folder / "clear.webp", lossless=True)
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Install a plugin: a module, and the metadata of a distribution that names it; return what goes on the path."""
+
+    def installed(name: str, source: str) -> Path:
+        site = tmp_path / "site"
+        facts = site / f"finetune_{name}-1.2.dist-info"
+        facts.mkdir(parents=True)
+        (site / f"finetune_{name}.py").write_text(source)
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: finetune_{name}\nVersion: 1.2\n")
+        (facts / "entry_points.txt").write_text(f"[finetune]\n{name} = finetune_{name}\n")
+        return site
+
+    return installed
