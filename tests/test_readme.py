@@ -16,6 +16,8 @@ import finetune
 from finetune import run_folder
 from finetune.cli import app
 from finetune.plugins import Candidate, Plugins
+from finetune.reporting import SILENT
+from finetune.types import DatasetRequest
 from finetune_export import Predictor
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +88,7 @@ def test_its_python_runs_and_its_table_of_files_is_what_a_run_leaves(
     assert set(Predictor(result.onnx).labels) == {"ants", "bees"}
 
 
-def test_the_plugin_in_ten_lines_is_ten_lines_and_a_plugin() -> None:
+def test_the_plugin_in_ten_lines_is_ten_lines_and_a_plugin(tmp_path: Path) -> None:
     (block,) = (block for block in blocks("python") if "hookimpl" in block)
     assert len([line for line in block.splitlines() if line.strip()]) <= 10
     module = ModuleType("finetune_pets")
@@ -94,6 +96,10 @@ def test_the_plugin_in_ten_lines_is_ten_lines_and_a_plugin() -> None:
     found = Plugins([Candidate(name="pets", distribution="finetune-pets", version="1", load=lambda: module)])
     assert found.broken == []
     assert found.find_dataset("pets").sources[0].recipe["backbone"] == "resnet18"
+    for name in ("cat_01.jpg", "dog_07.jpg"):
+        (tmp_path / name).touch()
+    request = DatasetRequest(source="disk", data=tmp_path, cache=tmp_path, reporter=SILENT)
+    assert vars(module)["load"](request).labels == ("cat", "dog")
 
 
 def test_the_number_of_backbones_is_right() -> None:

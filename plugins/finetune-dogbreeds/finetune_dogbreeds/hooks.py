@@ -13,7 +13,7 @@ SAMPLE = Source(
     summary="1,200 drawn dogs of 12 breeds, embedded: nothing to download",
     # From scratch, so that nothing needs downloading; few and small pictures want small steps, and many of them.
     recipe=RunOptions(
-        backbone="resnet18", weights="none", image_size=64, freeze_epochs=0, epochs=12, lr=0.0015, batch_size=16
+        backbone="resnet18", weights="none", image_size=64, freeze_epochs=0, epochs=10, lr=0.0015, batch_size=16
     ),
 )
 STANFORD = Source(
