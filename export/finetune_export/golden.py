@@ -61,11 +61,12 @@ def make(preprocessing: Preprocessing, network: Network) -> tuple[Golden, ...]:
 
 def check(pairs: Sequence[Golden], preprocessing: Preprocessing, network: Network) -> tuple[str, ...]:
     """Ask ``network`` for every golden answer; return notes on JPEG decoding, or raise ``ModelError`` on a mismatch."""
-    pixels = [_read(pair, preprocessing) for pair in pairs]
-    notes = tuple(note for pair, array in zip(pairs, pixels, strict=True) for note in _compare_pixels(pair, array))
-    for pair, answer in zip(pairs, network(np.stack(pixels)), strict=True):
-        _compare_answer(pair, answer)
-    return notes
+    notes: list[str] = []
+    for pair in pairs:  # one at a time: a batch would take more memory than a service that answers single pictures
+        pixels = _read(pair, preprocessing)
+        notes += _compare_pixels(pair, pixels)
+        _compare_answer(pair, network(pixels[None])[0])
+    return tuple(notes)
 
 
 def dump(pairs: Sequence[Golden]) -> str:
