@@ -133,6 +133,8 @@ def resolve(*layers: RunOptions) -> RunConfig:
 def _converted(name: str, value: Any) -> Any:
     if name in _PATHS and isinstance(value, str) and value:
         return Path(value)
+    if name == "weights" and isinstance(value, Path):
+        return str(value)
     return tuple(value) if name == "target" and isinstance(value, list) else value
 
 
@@ -200,7 +202,8 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # also what tomllib lets through: an endless number, a deep nest
-        raise ConfigError(f"{path} is not a UTF-8 TOML file: {error}. See the README for an example.") from error
+        example = 'backbone = "resnet18"'
+        raise ConfigError(f"{path} is not a UTF-8 TOML file: {error}. Write lines such as: {example}") from error
 
 
 def _options(content: Mapping[str, Any], path: Path) -> RunOptions:

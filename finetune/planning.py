@@ -11,7 +11,7 @@ from finetune.data.audit import class_counts
 from finetune.preparation import Job, discover, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
-from finetune.training.strategies import Phase, plan
+from finetune.training.strategies import Phase, phase_to_measure, plan
 from finetune.types import Reporter
 
 RATE_CURVE = "lr_find.png"
@@ -51,7 +51,8 @@ class RunPlan:
             f"{name} {rate:.2g}" if rate else f"{name} frozen"
             for name, rate in zip(self.groups, phase.rates, strict=True)
         ]
-        return [(phase.name, f"{phase.epochs} epochs, highest rates: {', '.join(rates)}")]
+        unit = "as shares of the rate to be found" if self.config.lr == "find" else "highest"
+        return [(phase.name, f"{phase.epochs} epochs, rates ({unit}): {', '.join(rates)}")]
 
 
 def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **options: Unpack[RunOptions]) -> RunPlan:
@@ -99,7 +100,7 @@ def find_rate(
 
     job: Job = prepare(discover(options, config_file), reporter)
     trainer = Trainer(job, reporter)
-    curve = trainer.find_rate(plan(job.config, job.groups, 1.0, job.from_scratch)[0])
+    curve = trainer.find_rate(phase_to_measure(job.config, job.groups, job.from_scratch))
     with RunFolder.create(job.config.out, f"lr-find-{job.name}").recorded() as folder:
         folder.record(suggestion=curve.suggestion)
         return FoundRate(suggestion=curve.suggestion, picture=folder.write(RATE_CURVE, rate_curve(curve)))

@@ -21,6 +21,7 @@ import pluggy
 
 import finetune
 from finetune import hookspecs
+from finetune.config import resolve
 from finetune.errors import ConfigError, FinetuneError, PluginError
 from finetune.names import unknown_name
 from finetune.types import Backbone, DatasetSpec, ExportTarget, Source
@@ -198,6 +199,8 @@ def _register(kind: str, offered: list[tuple[str, Any]]) -> Callable[[Any], None
             )
         if isinstance(item, DatasetSpec) and not _are_sources(item.sources):
             raise TypeError(f"sources={item.sources!r} of dataset '{item.name}' is not a tuple of at least one Source")
+        for source in getattr(item, "sources", ()):
+            resolve(source.recipe)  # a recipe's mistake is its author's, and not the user's
         offered.append((kind, item))
 
     return register

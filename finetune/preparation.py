@@ -12,16 +12,19 @@ import torch
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from finetune.config import RunConfig, RunOptions, read_file, resolve
+from finetune.config import RunConfig, RunOptions, flag, read_file, resolve
 from finetune.data.audit import Audit, audit
 from finetune.data.splits import Split, split
-from finetune.errors import ConfigError, PluginError
+from finetune.errors import ConfigError, DataError, PluginError
 from finetune.names import unknown_name
+from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names
+from finetune.networks.weights import WeightsUsed, load_weights
 from finetune.plugins import Plugins, blaming, load_function, load_plugins
-from finetune.training.network import Network, assemble, build_backbone, group_names
-from finetune.training.weights import WeightsUsed, load_weights
 from finetune.types import Backbone, Dataset, DatasetRequest, DatasetSpec, Reporter, Source
 from finetune_export.contract import Preprocessing
+
+LARGEST_ONNX_BYTES = 2**31 - 2**24
+"""What protobuf can hold, less room for graph and metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
 
     Raises ``ConfigError`` for an unknown name or value, ``PluginError`` when a plugin that is needed is broken.
     """
-    said = {**(read_file(config_file) if config_file else {}), **options}
+    said = {**(read_file(Path(config_file)) if config_file else {}), **options}
     asked = resolve(cast(RunOptions, said))
     if asked.plugin is None and asked.data is None:
         raise ConfigError("Nothing to train on; give --plugin NAME or --data DIR. See 'finetune list datasets'.")
@@ -120,7 +123,14 @@ def prepare(intent: Intent, reporter: Reporter) -> Job:
     torch.manual_seed(config.seed)
     preprocessing = preprocessing_for(intent)
     network, weights = build_network(intent, len(dataset.labels), preprocessing.image_size_px)
-    notes = (*dataset.notes, *_ignored(dataset), *audited.notes(), *division.notes, weights.note)
+    notes = (
+        *dataset.notes,
+        *_ignored(dataset),
+        *audited.notes(),
+        *division.notes,
+        weights.note,
+        *_scratch_note(intent),
+    )
     for note in notes:
         reporter.note(note)
     return Job(
@@ -146,6 +156,7 @@ def load_dataset(intent: Intent, reporter: Reporter) -> Dataset:
         dataset = load(request)
     if not isinstance(dataset, Dataset):
         raise PluginError(f"{what} is broken: {spec.load} returned {type(dataset).__name__} instead of Dataset.")
+    check_dataset(dataset)
     return dataset
 
 
@@ -163,8 +174,44 @@ def preprocessing_for(intent: Intent) -> Preprocessing:
 def build_network(intent: Intent, classes: int, image_size_px: int) -> tuple[Network, WeightsUsed]:
     """Return the backbone's body with its weights under a new head for so many classes."""
     model = build_backbone(intent.backbone, image_size_px)
+    _refuse_too_large(model, intent.backbone)
     weights = load_weights(model, intent.backbone, intent.config.weights)
     return assemble(model, classes, image_size_px), weights
+
+
+def _refuse_too_large(model: BackboneModel, backbone: Backbone) -> None:
+    """Refuse now what could not be exported after hours of training."""
+    size = sum(4 * parameter.numel() for _, stage in model.stages for parameter in stage.parameters())
+    if size > LARGEST_ONNX_BYTES:
+        raise ConfigError(
+            f"--backbone {backbone.name} is not allowed: its {size / 1e9:.1f} GB of weights do not fit into one ONNX "
+            f"file, which holds at most {LARGEST_ONNX_BYTES / 1e9:.1f} GB. Choose a smaller one."
+        )
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Refuse now what a data set could only be blamed for after training.
+
+    Raises ``PluginError`` for repeated labels or paths that are none, ``DataError`` for fewer than two classes.
+    """
+    what = f"The data set '{dataset.name}'"
+    if len(set(dataset.labels)) < len(dataset.labels):
+        raise PluginError(f"{what} is broken: its labels are not unique: {', '.join(dataset.labels)}.")
+    if not all(isinstance(example.path, Path) for example in dataset.examples):
+        raise PluginError(f"{what} is broken: the path of an example is not a pathlib.Path.")
+    if len(dataset.labels) < 2 or not dataset.examples:
+        raise DataError(
+            f"{what} holds {len(dataset.examples)} pictures of {len(dataset.labels)} class(es); at least two classes "
+            "are needed. Check --data."
+        )
+
+
+def _scratch_note(intent: Intent) -> tuple[str, ...]:
+    config, told = intent.config, ("unfreeze", "unfrozen_lr")
+    said = [flag(name) for name in told if getattr(config, name) is not None]
+    if config.weights != "none" or not said:
+        return ()
+    return (f"From scratch every stage learns at --lr for --epochs; {', '.join(said)} has no effect.",)
 
 
 def _ignored(dataset: Dataset) -> tuple[str, ...]:

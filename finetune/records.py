@@ -14,11 +14,11 @@ from finetune.clock import Clock
 from finetune.config import to_toml
 from finetune.evaluation.plots import learning_curve
 from finetune.exporting import Export
+from finetune.networks.weights import serialised
 from finetune.preparation import Job
 from finetune.run_folder import RunFolder
 from finetune.training.learner import Epoch
 from finetune.training.strategies import Outcome
-from finetune.training.weights import serialised
 from finetune.types import RunResult
 from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin
 

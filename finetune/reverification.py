@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from finetune import run_folder
-from finetune.builtin import folder as folder_dataset
 from finetune.config import read_file, resolve
 from finetune.data.pictures import ValidationPictures
 from finetune.errors import ConfigError, DataError, ModelError
 from finetune.evaluation.metrics import accuracy
-from finetune.plugins import load_plugins
-from finetune.training.network import Network, assemble, build_backbone
-from finetune.training.weights import load_network
+from finetune.networks.network import Network, assemble, build_backbone
+from finetune.networks.weights import load_network
+from finetune.plugins import load_function, load_plugins
 from finetune.types import Artifact, DatasetRequest, Example, Reporter, Verification
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
@@ -44,6 +43,7 @@ class Recheck:
     verification: Verification | None = None
     accuracy: float | None = None
     pictures: int = 0
+    notes: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the findings as the rows of a two-column table."""
@@ -58,6 +58,7 @@ class Recheck:
             rows.append(("accuracy", f"{self.accuracy:.1%} of {self.pictures} pictures"))
         else:
             rows.append(("network", "not compared: give --run (the run's folder) or --data (labelled pictures)"))
+        rows += [("note", note) for note in self.notes]
         return rows
 
 
@@ -69,14 +70,13 @@ def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: 
     """
     predictor = Predictor(model)
     _check_graph(model)
-    folder = _run_folder(model, run)
-    if folder:
-        found = _against_run(predictor, folder, data, reporter)
-        return Recheck(model=model, labels=len(predictor.labels), verification=found)
+    checked = Recheck(model=model, labels=len(predictor.labels), notes=predictor.notes)
+    if folder := _run_folder(model, run):
+        return replace(checked, verification=_against_run(predictor, folder, data, reporter))
     if data:
         score, pictures = _score(predictor, data, reporter)
-        return Recheck(model=model, labels=len(predictor.labels), accuracy=score, pictures=pictures)
-    return Recheck(model=model, labels=len(predictor.labels))
+        return replace(checked, accuracy=score, pictures=pictures)
+    return checked
 
 
 def _check_graph(model: Path) -> None:
@@ -169,8 +169,9 @@ def _by_content(data: Path) -> dict[str, Path]:
 
 
 def _score(predictor: Predictor, data: Path, reporter: Reporter) -> tuple[float, int]:
-    request = DatasetRequest(source="local", data=data, cache=data, reporter=reporter)
-    dataset = folder_dataset.load(request)
+    spec = load_plugins().find_dataset("folder")
+    request = DatasetRequest(source=spec.sources[0].name, data=data, cache=data, reporter=reporter)
+    dataset = load_function(spec.load, "The data set 'folder'")(request)
     examples = [e for e in dataset.examples if e.part == "valid"] or list(dataset.examples)
     _refuse_foreign_labels(predictor, examples)
     reporter.begin("Asking the exported file")

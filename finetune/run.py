@@ -16,7 +16,7 @@ from finetune.preparation import Job, discover, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
 from finetune.training.learner import Trainer
-from finetune.training.strategies import follow, plan
+from finetune.training.strategies import follow, phase_to_measure, plan
 from finetune.types import Reporter, RunResult
 
 
@@ -31,9 +31,11 @@ def run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **optio
         intent = discover(options, config_file)  # plugins, data set, backbone, targets; flags over file over recipe
         job = prepare(intent, reporter)  # pictures audited and split, network built, weights loaded
         trainer = Trainer(job, reporter)
-        phases = plan(job.config, job.groups, learning_rate(job, trainer), job.from_scratch)
+        lr = learning_rate(job, trainer, reporter)
+        phases = plan(job.config, job.groups, lr, job.from_scratch)
     with RunFolder.create(job.config.out, job.name).recorded() as folder:
         records.write_inputs(folder, job)
+        folder.record(lr=lr)
         outcome = follow(phases, trainer, clock)  # the head alone, then the stages below it; the better is kept
         records.write_training(folder, job, trainer.history)
         with clock("evaluate"):
@@ -44,12 +46,13 @@ def run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **optio
         return records.result(folder, job, outcome, exports, clock)
 
 
-def learning_rate(job: Job, trainer: Trainer) -> float:
-    """Return the rate that was asked for, or with ``lr="find"`` the one measured for the first phase."""
+def learning_rate(job: Job, trainer: Trainer, reporter: Reporter) -> float:
+    """Return the rate that was asked for, or with ``lr="find"`` the one that is measured for it."""
     if job.config.lr != "find":
         return job.config.lr
-    first = plan(job.config, job.groups, lr=1.0, from_scratch=job.from_scratch)[0]
-    return trainer.find_rate(first).suggestion
+    found = trainer.find_rate(phase_to_measure(job.config, job.groups, job.from_scratch)).suggestion
+    reporter.note(f"The learning rate that was found: {found:.2g}")
+    return found
 
 
 class _CallableModule(ModuleType):

@@ -26,7 +26,6 @@ HISTORY = "history.csv"
 CURVE = "learning_curve.png"
 WEIGHTS = "weights.safetensors"
 MODEL = "model.onnx"
-FAILED_MODEL = "model.failed.onnx"
 VERIFICATION = "verification.json"
 
 _LONGEST_NAME_BYTES = 160  # with the time around it, within the 255 bytes that file systems allow

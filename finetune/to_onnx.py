@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from finetune.errors import ModelError
-from finetune.training.network import Network
+from finetune.networks.network import Network
 from finetune_export import golden, model_file
 from finetune_export.contract import CONTRACT_KEY, GOLDEN_KEY, Contract
 

@@ -54,9 +54,10 @@ class Example:
 class Dataset:
     """Pictures at hand, ready to be audited and split.
 
-    ``labels`` is the order of the network's outputs. ``notes`` are sentences that the run repeats to the user,
-    for one: that a sample stands in for the real set, and how to get the real one. ``ignored`` are files that lay
-    among the pictures and are none by their name.
+    ``labels`` is the order of the network's outputs. ``source`` and ``licence`` go into every model trained on it, so
+    they name where the pictures come from, and never a path of this machine. ``notes`` are sentences that the run
+    repeats to the user, for one: that a sample stands in for the real set, and how to get the real one. ``ignored``
+    are files that lay among the pictures and are none by their name.
     """
 
     name: str
@@ -155,7 +156,7 @@ class Backbone:
 class ExportRequest:
     """What a target's ``export`` function is given.
 
-    ``network`` is the trained ``finetune.training.network.Network`` in eval mode on the CPU. ``onnx`` is the
+    ``network`` is the trained ``finetune.networks.network.Network`` in eval mode on the CPU. ``onnx`` is the
     verified fp32 file; it is None only for the ``onnx`` target, which writes it. The artifact, one file or one
     folder, goes into ``folder`` under a name of the target's choice; the run moves it to its place once its
     answers were compared.

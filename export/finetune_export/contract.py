@@ -68,7 +68,7 @@ class BackboneOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetOrigin:
-    """What the model was trained on; ``fingerprint`` is the sha256 over every picture's path, label and content."""
+    """What the model was trained on; ``fingerprint`` is the sha256 over every picture's content, part and label."""
 
     name: str
     source: str

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from finetune.training.network import BackboneModel
+from finetune.networks.network import BackboneModel
 from finetune.types import Backbone
 
 Stages = tuple[tuple[str, nn.Module], ...]

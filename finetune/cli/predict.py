@@ -41,7 +41,10 @@ def predict(
 
     sources = list(_pictures(paths))
     errors: list[ImageError] = []
-    predictions = Predictor(model).predict(sources, errors=errors)
+    predictor = Predictor(model)
+    for note in predictor.notes:
+        print(f"finetune: {note}", file=sys.stderr)
+    predictions = predictor.predict(sources, errors=errors)
     show = _show_json if json else _show_csv if csv else _show_table
     show(predictions, errors, top)
     return ImageError.exit_code if errors else 0
@@ -56,10 +59,15 @@ def _pictures(paths: tuple[Path, ...]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and _is_wanted(p, path))
         if not found:
             raise DataError(f"The folder {path} holds no pictures; known are {', '.join(sorted(PICTURE_SUFFIXES))}.")
         yield from found
+
+
+def _is_wanted(path: Path, folder: Path) -> bool:
+    """Return whether a file is one that a run would read, too: no hidden one, such as macOS leaves behind."""
+    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _show_table(predictions: list[Prediction], errors: list[ImageError], top: int) -> None:

@@ -1,4 +1,4 @@
-"""Networks, weights and the fine-tuning itself; fastai is imported by ``learner`` alone."""
+"""The fine-tuning itself; fastai is imported by ``learner`` alone."""
 
 import warnings
 

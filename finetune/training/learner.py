@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,14 +33,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from finetune.data.pictures import TrainingPictures, ValidationPictures
-from finetune.errors import DataError, DivergedError, ImageError
+from finetune.errors import DataError, DivergedError, ImageError, ResourceError
+from finetune.networks.network import Network, parameter_groups
 from finetune.preparation import Job
-from finetune.training.network import Network, parameter_groups
 from finetune.training.strategies import Phase
 from finetune.types import Reporter
 
 CURVE_ENDS = slice(10, -5)
 """What is left of a rate curve: its first and last steps say nothing, as in fastai's ``lr_find``."""
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|shared memory|DataLoader worker .* (killed|exited)")
 PARALLEL_DECODERS = min(4, os.cpu_count() or 1)
 
 
@@ -143,12 +145,16 @@ class Progress(Callback):  # type: ignore[misc]
 
 
 @contextmanager
-def _plain_data_errors() -> Iterator[None]:
-    """Take a data error out of the traceback that a decoding process puts around its text."""
+def _plain_errors() -> Iterator[None]:
+    """Say in one line what a decoding process, or torch running out of memory, says in many."""
     try:
         yield
     except DataError as error:
         raise DataError(str(error).strip().rpartition("DataError: ")[2]) from error
+    except RuntimeError as error:  # torch has no class of its own for these on the CPU
+        if not OUT_OF_MEMORY.search(str(error)):
+            raise
+        raise ResourceError("Out of memory; try a smaller --batch-size or --image-size.") from error
 
 
 class Trainer:
@@ -168,7 +174,7 @@ class Trainer:
         self._guard = StopOnNonFiniteLoss()
         self._learner = _vision_learner(job.network, loaders, [FrozenInEval(), self._guard])
 
-    @_plain_data_errors()
+    @_plain_errors()
     def find_rate(self, phase: Phase) -> RateCurve:
         """Return the learning-rate curve of a phase (Smith 2017); the weights stay as they were.
 
@@ -185,7 +191,7 @@ class Trainer:
         self._reporter.end()
         return _rate_curve(learner.recorder.lrs, learner.recorder.losses)
 
-    @_plain_data_errors()
+    @_plain_errors()
     def train(self, phase: Phase) -> float:
         """Train one phase and return the validation accuracy (0..1) at its end.
 
@@ -204,10 +210,12 @@ class Trainer:
         )
         self._reporter.end()
         if self._guard.cause:
-            raise DivergedError(f"{self._guard.cause}; try a lower --lr ('finetune lr-find' suggests one).")
+            raise DivergedError(
+                f"{self._guard.cause}; try a lower --lr or --unfrozen-lr ('finetune lr-find' suggests one)."
+            )
         return self.history[-1].accuracy
 
-    @_plain_data_errors()
+    @_plain_errors()
     def probabilities(self) -> NDArray[np.float32]:
         """Return the network's answers to the validation pictures, in their order: float32 (N, K)."""
         predictions, _ = self._learner.get_preds(ds_idx=1)
@@ -271,6 +279,7 @@ def _loaders(train: TrainingPictures, valid: ValidationPictures, batch_size: int
         bs=size,
         drop_last=(len(train) % size == 1, False),  # batch norm cannot learn from a batch of one
         num_workers=_workers(len(train)),
+        device="cpu",
         after_batch=[
             IntToFloatTensor(),
             # Light only: pictures come cut and mirrored, and turning and warping cost accuracy in so few epochs.

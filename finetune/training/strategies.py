@@ -64,6 +64,19 @@ def plan(config: RunConfig, groups: Sequence[str], lr: float, from_scratch: bool
     return planned
 
 
+def phase_to_measure(config: RunConfig, groups: Sequence[str], from_scratch: bool) -> Phase:
+    """Return the phase whose best rate ``--lr`` is: the one in which the head learns alone, or the only one.
+
+    Raises ``ConfigError`` where there is no such phase, and what ``plan`` raises.
+    """
+    if not from_scratch and not config.freeze_epochs:
+        raise ConfigError(
+            "--lr is the head's rate while the body is frozen, and --freeze-epochs 0 leaves nothing to measure it in; "
+            "give --freeze-epochs at least 1, or a number as --lr."
+        )
+    return plan(config, groups, 1.0, from_scratch)[0]
+
+
 def _frozen(config: RunConfig, stages: int, lr: float) -> Phase:
     # fine_tune ends this phase at its highest rate; ours may be the one that is kept, and comes to rest.
     rates = (*[0.0] * stages, lr)

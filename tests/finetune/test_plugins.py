@@ -615,3 +615,13 @@ def test_every_built_in_reference_leads_to_a_function(monkeypatch: pytest.Monkey
     references = {s.load for s in found.datasets.values()} | {t.export for t in found.targets.values()}
 
     assert all(callable(load_function(reference, "The test")) for reference in references)
+
+
+def test_a_recipe_with_a_mistake_sets_its_plugin_aside() -> None:
+    recipe: Any = {"epoch": 4}
+    spec = dataset(sources=(Source(name="web", summary="", recipe=recipe),))
+
+    (info,) = Plugins([candidate(offering(spec))]).broken
+
+    assert info.problem is not None
+    assert "Unknown option 'epoch'. Did you mean 'epochs'?" in info.problem

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from finetune import run
 from finetune.errors import ConfigError, DataError, FinetuneError, ModelError, PluginError
 from finetune.exporting import export_and_verify
-from finetune.preparation import Job, discover, prepare
+from finetune.preparation import Job, build_network, discover, prepare
 from finetune.reporting import SILENT
 from finetune.reverification import Recheck, verify_again
 from finetune_export import Predictor, model_file, read_contract
@@ -236,6 +236,21 @@ def test_the_rate_can_be_found_before_the_run(pictures: Path, tmp_path: Path, ti
     result = run(data=pictures, out=tmp_path / "runs", **{**tiny, "lr": "find"})
 
     assert result.agreement == 1.0
+    assert 1e-7 < read_json(result.run / "run.json")["lr"] < 10
+
+
+def test_options_without_effect_are_told_so(pictures: Path, tmp_path: Path, tiny: dict[str, Any]) -> None:
+    result = run(data=pictures, out=tmp_path / "runs", **{**tiny, "unfreeze": 2})
+
+    assert "From scratch every stage learns at --lr for --epochs; --unfreeze has no effect." in result.notes
+
+
+@pytest.mark.parametrize("name", ["vit_h_14"])
+def test_a_backbone_too_large_for_one_file_is_refused_before_anything_is_fetched(pictures: Path, name: str) -> None:
+    intent = discover({"data": pictures, "backbone": name})
+
+    with torch.device("meta"), pytest.raises(ConfigError, match=rf"^--backbone {name} is not allowed: its .* GB"):
+        build_network(intent, 2, intent.backbone.image_size_px)
 
 
 # ── plugins ─────────────────────────────────────────────────────────────────────────────────────────

@@ -20,9 +20,9 @@ from torch import nn
 
 import finetune
 from finetune.errors import ModelError
+from finetune.networks.network import Network, assemble, build_backbone
 from finetune.plugins import load_plugins
 from finetune.to_onnx import OPSET, Deployed, to_onnx
-from finetune.training.network import Network, assemble, build_backbone
 from finetune_export import Predictor, golden, model_file
 from finetune_export.contract import (
     GOLDEN_KEY,

@@ -110,7 +110,7 @@ def load_copy(root: Path) -> Dataset:
         name="dogbreeds",
         examples=examples,
         labels=tuple(sorted({example.label for example in examples})),
-        source=str(root),
+        source=URL,
         licence=LICENCE,
         notes=_notes(len(photos), len(at_hand), official=bool(parts)),
     )

@@ -306,3 +306,8 @@ def test_a_folder_that_is_no_copy_is_refused_with_what_was_looked_for(made, requ
 )
 def test_labels_are_names_that_people_use(synset, label):
     assert stanford.label_of(synset) == label
+
+
+def test_where_a_copy_lies_does_not_go_into_the_model(request_for, tmp_path):
+    write_photos(tmp_path / "dogs")
+    assert load(request_for("stanford", tmp_path / "dogs")).source == stanford.URL

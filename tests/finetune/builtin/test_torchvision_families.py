@@ -14,7 +14,7 @@ from torchvision.models import regnet
 
 from finetune.builtin.torchvision_backbones import finetune_register_backbones
 from finetune.errors import ConfigError, PluginError
-from finetune.training.network import (
+from finetune.networks.network import (
     BackboneModel,
     Network,
     build_backbone,
@@ -25,7 +25,7 @@ from finetune.training.network import (
     original_keys,
     parameter_groups,
 )
-from finetune.training.weights import load_weights
+from finetune.networks.weights import load_weights
 from finetune.types import Backbone
 
 BACKBONES: dict[str, Backbone] = {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from finetune.clock import Clock
 from finetune.config import RunOptions, resolve
 from finetune.errors import ConfigError
-from finetune.training.strategies import RATE_SPAN, Outcome, Phase, discriminative_rates, follow, plan
+from finetune.training.strategies import RATE_SPAN, Outcome, Phase, discriminative_rates, follow, phase_to_measure, plan
 
 GROUPS = ("stem", "block 1", "block 2", "head")
 
@@ -23,6 +23,22 @@ def refusal(**said: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         planned(**said)
     return str(caught.value)
+
+
+# ── the rate that can be found ──────────────────────────────────────────────────────────────────────
+
+
+def test_the_rate_is_measured_while_the_head_learns_alone() -> None:
+    assert phase_to_measure(resolve(), GROUPS, from_scratch=False).name == "frozen"
+
+
+def test_from_scratch_the_rate_is_measured_in_the_only_phase() -> None:
+    assert phase_to_measure(resolve(), GROUPS, from_scratch=True).name == "from scratch"
+
+
+def test_without_frozen_epochs_there_is_nothing_to_measure_the_heads_rate_in() -> None:
+    with pytest.raises(ConfigError, match="--freeze-epochs 0 leaves nothing to measure it in; give --freeze-epochs"):
+        phase_to_measure(resolve({"freeze_epochs": 0}), GROUPS, from_scratch=False)
 
 
 # ── the plan ────────────────────────────────────────────────────────────────────────────────────────

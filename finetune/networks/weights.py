@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from finetune.errors import ConfigError, ModelError, ResourceError
-from finetune.training.network import (
+from finetune.networks.network import (
     HEAD_PREFIX,
     BackboneModel,
     Network,

@@ -6,15 +6,16 @@ Shapes: ``N`` images, ``S`` their side in pixels, ``C`` channels, ``h``/``w`` ce
 
 from __future__ import annotations
 
-import importlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from finetune.errors import ConfigError, FinetuneError, PluginError
+from finetune.errors import ConfigError, PluginError
+from finetune.plugins import blaming, load_function
 from finetune.types import Backbone
 
 HEAD_PREFIX = "head."
@@ -55,15 +56,12 @@ def build_backbone(backbone: Backbone, image_size_px: int) -> BackboneModel:
     function is missing, fails or returns something else.
     """
     check_image_size(backbone, image_size_px)
-    build = _resolve(backbone)
-    try:
+    what = f"The backbone '{backbone.name}'"
+    build = load_function(backbone.build, what)
+    with blaming(what):
         built = build(backbone, image_size_px)
-    except FinetuneError:
-        raise
-    except Exception as error:
-        raise PluginError(_broken(backbone, f"fails: {_one_line(error)}")) from error
     _check_built(backbone, built)
-    return built
+    return cast(BackboneModel, built)
 
 
 def check_image_size(backbone: Backbone, image_size_px: int) -> None:
@@ -78,15 +76,6 @@ def check_image_size(backbone: Backbone, image_size_px: int) -> None:
         f"--image-size {image_size_px} is not allowed for the backbone '{backbone.name}', which takes {allowed}; "
         f"the nearest is {nearest}."
     )
-
-
-def _resolve(backbone: Backbone) -> Callable[[Backbone, int], BackboneModel]:
-    module, _, function = backbone.build.partition(":")
-    try:
-        found: Callable[[Backbone, int], BackboneModel] = getattr(importlib.import_module(module), function)
-    except Exception as error:
-        raise PluginError(_broken(backbone, f"cannot be imported: {_one_line(error)}")) from error
-    return found
 
 
 def _check_built(backbone: Backbone, built: object) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from finetune.builtin.torchvision_backbones import finetune_register_backbones
 from finetune.errors import ConfigError, ModelError, ResourceError
-from finetune.training.network import (
+from finetune.networks.network import (
     BackboneModel,
     Network,
     build_backbone,
@@ -25,7 +25,7 @@ from finetune.training.network import (
     original_keys,
     state_to_save,
 )
-from finetune.training.weights import load_network, load_weights, serialised
+from finetune.networks.weights import load_network, load_weights, serialised
 from finetune.types import Backbone, Weights
 
 State = dict[str, Tensor]
