@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import sys
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
+
+# As the command line has it: on a busy machine, threads that spin while they wait cost most of the speed.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # No deadline, for a busy machine is no fault; the same examples each time, for a red test has to stay red.
 settings.register_profile("finetune", deadline=None, database=None, derandomize=True)
