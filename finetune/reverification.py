@@ -26,6 +26,7 @@ from finetune.plugins import load_function, load_plugins
 from finetune.types import Artifact, DatasetRequest, Example, Reporter, Verification
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
+from finetune_export.image import PICTURE_SUFFIXES
 
 NEEDED = (run_folder.STATUS, run_folder.CONFIG, run_folder.WEIGHTS, run_folder.SPLIT)
 BATCH_SIZE = 32
@@ -162,10 +163,16 @@ def _validation_examples(folder: Path, data: Path | None) -> list[Example]:
 
 
 def _by_content(data: Path) -> dict[str, Path]:
-    """Return every file below the folder by the sha256 of its content: how moved pictures are found again."""
+    """Return every picture below the folder by the sha256 of its content: how moved pictures are found again."""
     if not data.is_dir():
         raise DataError(f"--data {data} is not a folder. Give the folder where the pictures are now.")
-    return {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in data.rglob("*") if path.is_file()}
+    pictures = (path for path in data.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    return {_sha256(path): path for path in pictures}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _score(predictor: Predictor, data: Path, reporter: Reporter) -> tuple[float, int]:

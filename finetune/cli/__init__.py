@@ -114,7 +114,7 @@ def _as_ours(error: Exception) -> FinetuneError | None:
     if isinstance(error, CycloptsError):
         return ConfigError(f"{' '.join(str(error).split())} See 'finetune --help' and 'finetune COMMAND --help'.")
     if isinstance(error, MemoryError):
-        return ResourceError("Out of memory; try a smaller --batch-size or --image-size.")
+        return ResourceError("Out of memory; close other programs, or try a smaller --batch-size or --image-size.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ResourceError(f"{error.strerror}: {error.filename or 'while writing'}; free some space and run again.")
     return None

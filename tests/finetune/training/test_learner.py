@@ -242,7 +242,7 @@ def ruin(job: Job) -> None:
 
 # ── divergence ──────────────────────────────────────────────────────────────────────────────────────
 
-ADVICE = r"; try a lower --lr \('finetune lr-find' suggests one\)\.$"
+ADVICE = r"; try a lower --lr or --unfrozen-lr \('finetune lr-find' suggests one\)\.$"
 
 
 def test_an_absurd_rate_ends_the_run_and_leaves_no_model(pictures: Path, tmp_path: Path) -> None:
