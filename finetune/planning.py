@@ -8,7 +8,8 @@ from typing import Unpack
 
 from finetune.config import RunConfig, RunOptions
 from finetune.data.audit import class_counts
-from finetune.preparation import Job, discover, prepare
+from finetune.intent import discover
+from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
 from finetune.training.strategies import Phase, phase_to_measure, plan

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from finetune.config import RunConfig, RunOptions, flag, read_file, resolve
+from finetune.config import RunConfig, flag
 from finetune.data.audit import Audit, audit
 from finetune.data.splits import Split, split
 from finetune.errors import ConfigError, DataError, PluginError
-from finetune.names import unknown_name
+from finetune.intent import Intent
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names
 from finetune.networks.weights import WeightsUsed, load_weights
-from finetune.plugins import Plugins, blaming, load_function, load_plugins
-from finetune.types import Backbone, Dataset, DatasetRequest, DatasetSpec, Reporter, Source
+from finetune.plugins import blaming, load_function
+from finetune.types import Backbone, Dataset, DatasetRequest, Reporter
 from finetune_export.contract import Preprocessing
 
 LARGEST_ONNX_BYTES = 2**31 - 2**24
 """What protobuf can hold, less room for graph and metadata."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Intent:
-    """What the user asked for, resolved: the options, and the registered things they name."""
-
-    config: RunConfig
-    plugins: Plugins
-    spec: DatasetSpec
-    source: Source
-    backbone: Backbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,39 +62,6 @@ class Job:
     def valid_targets(self) -> NDArray[np.int64]:
         """The validation pictures' label indices, int64 (N,), in the order of the split."""
         return np.array([self.dataset.labels.index(example.label) for example in self.split.valid], dtype=np.int64)
-
-
-def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Intent:
-    """Resolve what was said into an intent: defaults < the source's recipe < file < options.
-
-    Raises ``ConfigError`` for an unknown name or value, ``PluginError`` when a plugin that is needed is broken.
-    """
-    said = {**(read_file(Path(config_file)) if config_file else {}), **options}
-    asked = resolve(cast(RunOptions, said))
-    if asked.plugin is None and asked.data is None:
-        raise ConfigError("Nothing to train on; give --plugin NAME or --data DIR. See 'finetune list datasets'.")
-    plugins = load_plugins()
-    spec = plugins.find_dataset(asked.plugin or "folder")
-    source = _source(spec, asked)
-    config = resolve(source.recipe, cast(RunOptions, said))
-    for target in config.target:
-        plugins.find_target(target)
-    return Intent(
-        config=config, plugins=plugins, spec=spec, source=source, backbone=plugins.find_backbone(config.backbone)
-    )
-
-
-def _source(spec: DatasetSpec, asked: RunConfig) -> Source:
-    sources = {source.name: source for source in spec.sources}
-    if asked.source is not None and asked.source not in sources:
-        raise ConfigError(unknown_name(f"source of '{spec.name}'", asked.source, sources))
-    if spec.needs_data and asked.data is None:
-        raise ConfigError(f"The data set '{spec.name}' needs --data DIR.")
-    fitting = [source for source in spec.sources if source.accepts_data or asked.data is None]
-    chosen = sources[asked.source] if asked.source else next(iter(fitting), spec.sources[0])
-    if asked.data is not None and not chosen.accepts_data:
-        raise ConfigError(f"The source '{chosen.name}' of '{spec.name}' takes no --data; leave out one of the two.")
-    return chosen
 
 
 def prepare(intent: Intent, reporter: Reporter) -> Job:

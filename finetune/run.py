@@ -12,7 +12,8 @@ from finetune.clock import Clock
 from finetune.config import RunOptions
 from finetune.evaluation.metrics import accuracy
 from finetune.exporting import export_and_verify
-from finetune.preparation import Job, discover, prepare
+from finetune.intent import discover
+from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
 from finetune.training.learner import Trainer

@@ -25,6 +25,9 @@ def lr_find(
       finetune lr-find --data pictures --backbone resnet18
     """
     from finetune.cli.progress import RichReporter
+    from finetune.intent import discover
+
+    discover(options, config)  # refuses what is wrong before torch is loaded, which takes seconds
     from finetune.planning import find_rate
 
     with RichReporter() as reporter:

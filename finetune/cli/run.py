@@ -32,7 +32,9 @@ def run(
       finetune run --data pictures --backbone resnet18 --lr find --unfreeze 2
     """
     from finetune.cli.progress import RichReporter
+    from finetune.intent import discover
 
+    discover(options, config)  # refuses what is wrong before torch is loaded, which takes seconds
     with RichReporter() as reporter:
         if dry_run:
             from finetune.planning import dry_run as plan_only

@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from finetune import run
 from finetune.errors import ConfigError, DataError, FinetuneError, ModelError, PluginError
 from finetune.exporting import export_and_verify
-from finetune.preparation import Job, build_network, discover, prepare
+from finetune.intent import discover
+from finetune.preparation import Job, build_network, prepare
 from finetune.reporting import SILENT
 from finetune.reverification import Recheck, verify_again
 from finetune_export import Predictor, model_file, read_contract

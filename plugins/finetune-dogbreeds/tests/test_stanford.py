@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from finetune.errors import ConfigError, DataError, ResourceError
-from finetune.preparation import discover
+from finetune.intent import discover
 from finetune_dogbreeds import download, stanford
 from finetune_dogbreeds.dataset import load
 from finetune_dogbreeds.download import Archive

@@ -13,7 +13,8 @@ import torch
 
 import finetune
 from finetune.errors import DataError, DivergedError
-from finetune.preparation import Job, discover, prepare
+from finetune.intent import discover
+from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.run import run
 from finetune.training.learner import Trainer
