@@ -114,7 +114,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write JSON, indented, non-ASCII as it is; dataclasses become objects and paths text."""
-        return self.write(name, json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
+        return self.write(name, to_json(content) + "\n")
 
     def write_csv(self, name: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
         """Write a CSV table with a header line."""
@@ -147,6 +147,11 @@ class RunFolder:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Ctrl-C, or a signal to end
         cause = f"{type(error).__name__}: {error}".removesuffix(": ")
         self.record(status="interrupted" if interrupted else "failed", ended=_now(), cause=cause)
+
+
+def to_json(content: object) -> str:
+    """Return indented JSON, non-ASCII as it is; dataclasses become objects, paths become text."""
+    return json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
 
 
 def _plain(value: object) -> object:

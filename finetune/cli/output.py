@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
+
+from finetune.run_folder import to_json
 
 
 def print_table(rows: Sequence[Sequence[str]], indent: int = 0) -> None:
@@ -24,8 +24,4 @@ def _cells(text: str) -> int:
 
 def print_json(content: Any) -> None:
     """Print one JSON document; dataclasses become objects, paths become text."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: object) -> object:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
+    print(to_json(content))
