@@ -430,7 +430,7 @@ def test_pictures_that_moved_are_found_again_by_their_content(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for number, content in enumerate(tree(trained.pictures).values()):
-        (elsewhere / str(number)).write_bytes(content)
+        (elsewhere / f"{number}.jpg").write_bytes(content)
 
     found = verified(moved / "model.onnx", data=elsewhere).verification
 
