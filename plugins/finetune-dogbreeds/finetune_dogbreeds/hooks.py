@@ -6,14 +6,21 @@ from collections.abc import Callable
 
 from finetune.config import RunOptions
 from finetune.hookspecs import hookimpl
-from finetune.types import DatasetSpec, Source
+from finetune.types import DatasetSpec, Recipe, Source
 
 SAMPLE = Source(
     name="sample",
     summary="1,200 drawn dogs of 12 breeds, embedded: nothing to download",
     # From scratch, so that nothing needs downloading; few and small pictures want small steps, and many of them.
     recipe=RunOptions(
-        backbone="resnet18", weights="none", image_size=64, freeze_epochs=0, epochs=10, lr=0.0015, batch_size=16
+        backbone="resnet18",
+        weights="none",
+        strategy="scratch",
+        image_size=64,
+        freeze_epochs=0,
+        epochs=10,
+        lr=0.0015,
+        batch_size=16,
     ),
 )
 STANFORD = Source(
@@ -24,12 +31,19 @@ STANFORD = Source(
     recipe=RunOptions(
         backbone="resnet34",
         weights="pretrained",
+        strategy="partial",
         image_size=224,
         freeze_epochs=3,
         epochs=3,
         unfreeze=2,
         unfrozen_lr=1e-4,
     ),
+)
+
+TWO_STAGE = Recipe(
+    name="two-stage",
+    summary="The 120 breeds in two stages: a new head on a frozen ResNet-34, then its last two stages at 0.0001",
+    options=RunOptions(source=STANFORD.name, **STANFORD.recipe),
 )
 
 
@@ -42,5 +56,6 @@ def finetune_register_datasets(register: Callable[[DatasetSpec], None]) -> None:
             summary="Dog breeds: an embedded drawn sample, or the real Stanford Dogs",
             sources=(SAMPLE, STANFORD),
             load="finetune_dogbreeds.dataset:load",
+            recipes=(TWO_STAGE,),
         )
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from finetune.errors import DataError, ResourceError
+from finetune.download import whole_folder, writing_to
+from finetune.errors import DataError
 from finetune.types import Dataset, Example, Reporter
 from finetune_dogbreeds.breeds import BREEDS
 from finetune_dogbreeds.picture import draw, jpeg
@@ -26,8 +24,6 @@ NOTES = (
     "with '--data DIR' if a copy is at hand.",
 )
 
-_ABANDONED_AFTER_S = 3600.0
-
 
 def load_sample(cache: Path, reporter: Reporter) -> Dataset:
     """Return the drawn sample, drawing it into ``cache`` unless it is there.
@@ -36,11 +32,8 @@ def load_sample(cache: Path, reporter: Reporter) -> Dataset:
     """
     folder = cache / f"sample-v{VERSION}"
     if not folder.is_dir():
-        try:
-            _draw_into(folder, reporter)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ResourceError(f"Cannot write the sample to {folder}: {reason}. Free or change the cache.") from error
+        with writing_to(folder), whole_folder(folder) as unfinished:
+            _draw_all(unfinished, reporter)
     examples = tuple(Example(path=folder / name, label=label) for label, name in _files())
     _check_complete(folder, examples)
     return Dataset(
@@ -66,18 +59,6 @@ def _check_complete(folder: Path, examples: tuple[Example, ...]) -> None:
         raise DataError(f"{gone} have gone from {folder}. Delete that folder; the next run draws it anew.")
 
 
-def _draw_into(folder: Path, reporter: Reporter) -> None:
-    """Draw beside the final name and move there at the end, so that the name never stands for half a set."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _draw_all(unfinished, reporter)
-        _publish(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
 def _draw_all(folder: Path, reporter: Reporter) -> None:
     reporter.begin("Drawing the sample of dogs", len(BREEDS) * PER_BREED)
     for breed in BREEDS:
@@ -86,20 +67,3 @@ def _draw_all(folder: Path, reporter: Reporter) -> None:
             (folder / breed.name / f"{index:03d}.jpg").write_bytes(jpeg(draw(breed, index, SEED)))
             reporter.advance(detail=breed.name)
     reporter.end()
-
-
-def _publish(unfinished: Path, folder: Path) -> None:
-    unfinished.chmod(0o755)  # mkdtemp made it for this user only
-    try:
-        unfinished.replace(folder)
-    except OSError:
-        # Another process was first; its pictures are the same.
-        if not folder.is_dir():
-            raise
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what runs that were killed have left; one that is being drawn right now is younger."""
-    for old in folder.parent.glob(f".{folder.name}-*"):
-        if time.time() - old.stat().st_mtime > _ABANDONED_AFTER_S:
-            shutil.rmtree(old, ignore_errors=True)

@@ -6,17 +6,13 @@ CVPR 2011. http://vision.stanford.edu/aditya86/ImageNetDogs/
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import ConfigError, DataError, ResourceError
+from finetune.download import Archive, download_folder, mirror
+from finetune.errors import DataError
 from finetune.types import Dataset, Example, Part, Reporter
-from finetune_dogbreeds.download import Archive, fetch
 
 URL_VARIABLE = "FINETUNE_DOGBREEDS_URL"
 URL = "http://vision.stanford.edu/aditya86/ImageNetDogs"
@@ -35,55 +31,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 def load_downloaded(cache: Path, reporter: Reporter) -> Dataset:
     """Return Stanford Dogs from ``cache``, downloading them (794 MB, resumable) unless they are there."""
-    folder = cache / "stanford-dogs"
-    if not folder.is_dir():
-        try:
-            _download(folder, reporter)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ResourceError(f"Cannot write to {cache}: {reason}. Free space there, then run again.") from error
-    return load_copy(folder)
-
-
-def _download(folder: Path, reporter: Reporter) -> None:
-    cache = folder.parent
-    cache.mkdir(parents=True, exist_ok=True)
-    base = _base_url()
-    files = [fetch(f"{base}/{archive.name}", cache / archive.name, archive, reporter) for archive in ARCHIVES]
-    reporter.begin("Unpacking Stanford Dogs", len(files))
-    # Unpacked beside and moved at the end: the final name never stands for half a set.
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache))
-    try:
-        for file in files:
-            _unpack(file, unfinished)
-            reporter.advance(detail=file.name)
-        unfinished.chmod(0o755)
-        unfinished.replace(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        reporter.end()
-    for file in files:
-        file.unlink(missing_ok=True)
-
-
-def _base_url() -> str:
-    url = os.environ.get(URL_VARIABLE, URL).rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"{URL_VARIABLE} '{url}' is not allowed; give an address that starts with http:// or https://."
-        )
-    return url
-
-
-def _unpack(file: Path, folder: Path) -> None:
-    try:
-        with tarfile.open(file) as archive:
-            archive.extractall(folder, filter="data")
-    except tarfile.TarError as error:
-        file.unlink()
-        raise DataError(
-            f"{file} is not a whole tar file ({error}) and was removed. Run the same command again."
-        ) from error
+    return load_copy(download_folder(cache / "stanford-dogs", mirror(URL_VARIABLE, URL), ARCHIVES, reporter))
 
 
 def load_copy(root: Path) -> Dataset:
@@ -145,8 +93,8 @@ def _official_split(root: Path) -> dict[str, Part]:
 
 def _listed(path: Path) -> list[str]:
     import numpy as np
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-    from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         names: Any = loadmat(path, squeeze_me=True)["file_list"]

@@ -8,6 +8,7 @@ import pytest
 
 from finetune.config import resolve
 from finetune.errors import ConfigError
+from finetune.intent import discover
 from finetune.types import DatasetSpec
 from finetune_dogbreeds import hooks, sample
 from finetune_dogbreeds.breeds import BREEDS
@@ -55,6 +56,14 @@ def test_the_sample_trains_from_scratch_and_stanford_in_two_phases():
     assert (sample_run.weights, sample_run.freeze_epochs) == ("none", 0)
     assert (stanford_run.weights, stanford_run.freeze_epochs, stanford_run.unfreeze) == ("pretrained", 3, 2)
     assert stanford_run.unfrozen_lr == 1e-4
+
+
+def test_the_breeds_in_two_stages_are_a_recipe_of_the_photos():
+    (recipe,) = registered().recipes
+    intent = discover({"plugin": "dogbreeds", "recipe": recipe.name})
+    assert (recipe.name, intent.source.name) == ("two-stage", "stanford")
+    assert (intent.config.strategy, intent.config.freeze_epochs, intent.config.epochs) == ("partial", 3, 3)
+    assert (intent.config.unfreeze, intent.config.unfrozen_lr) == (2, 1e-4)
 
 
 def test_an_unknown_source_names_the_nearest(request_for):

@@ -183,5 +183,5 @@ def test_lost_pictures_are_named_with_the_remedy(few, request_for):
 
 def test_a_cache_that_is_a_file_is_refused_in_one_line(few, request_for, tmp_path):
     (tmp_path / "cache").write_text("in the way")
-    with pytest.raises(ResourceError, match=r"Cannot write the sample to .*sample-v1: File exists"):
+    with pytest.raises(ResourceError, match=r"Cannot write to .*sample-v1: File exists"):
         load(request_for("sample"))

@@ -1,0 +1,299 @@
+"""For data set plugins: a published archive becomes a folder, resumable, believed only with the right checksum.
+
+    DOGS = Archive("dogs.tar.gz", size=793_579_520, sha256="a443fc2f…")
+    folder = download_folder(request.cache / "dogs", "https://example.org/data", (DOGS,), request.reporter)
+
+``download_folder`` is all that most plugins need; its parts are here for the others. Light: only the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import http.client
+import lzma
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from finetune.errors import ConfigError, DataError, ResourceError
+from finetune.types import Reporter
+
+if sys.platform != "win32":
+    import fcntl
+
+_BLOCK = 1 << 20
+_TIMEOUT_S = 60.0
+_ABANDONED_AFTER_S = 3600.0
+_AT_HAND = "or give a copy at hand with --data DIR"
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
+_NOT_FOR_US = (NotImplementedError, RuntimeError, UnicodeError)  # zipfile's for odd compression, a password, odd names
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published file: its name, its size in bytes, its SHA-256 in hexadecimal.
+
+    ``unpacked`` is the room in bytes that its content takes in the end; 0 counts as its size again.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    unpacked: int = 0
+
+
+def download_folder(
+    folder: Path,
+    base_url: str,
+    archives: Sequence[Archive],
+    reporter: Reporter,
+    finish: Callable[[Path], None] | None = None,
+) -> Path:
+    """Return ``folder`` with the content of the archives, downloaded from ``base_url``/name unless it is there.
+
+    ``finish`` may change the unpacked folder before it gets its name. What was downloaded lies beside ``folder``
+    until then, so that a later call goes on where this one stopped. Raises ``ResourceError`` when network or disk
+    fail, ``DataError`` when what came is not what was published.
+    """
+    if folder.is_dir():
+        return folder
+    with writing_to(folder.parent):
+        files = [fetch(f"{base_url}/{a.name}", folder.parent / a.name, a, reporter) for a in archives]
+        try:
+            unpack_folder(folder, files, reporter, finish)
+        except DataError as error:
+            _remove(files)
+            raise DataError(f"{error} The download was removed. Run the same command again, {_AT_HAND}.") from error
+        _remove(files)
+    return folder
+
+
+def unpack_folder(
+    folder: Path, files: Sequence[Path], reporter: Reporter, finish: Callable[[Path], None] | None = None
+) -> Path:
+    """Return ``folder`` with the content of the archives, which stay, unless it is there; raise as ``unpack`` does."""
+    if folder.is_dir():
+        return folder
+    with writing_to(folder.parent), whole_folder(folder) as unfinished:
+        for file in files:
+            reporter.begin(f"Unpacking {file.name}")
+            unpack(file, unfinished)
+            reporter.end()
+        if finish:
+            finish(unfinished)
+    return folder
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def mirror(variable: str, url: str) -> str:
+    """Return the address in the environment variable, or else ``url``; raise ``ConfigError`` if it is not http(s)."""
+    given = os.environ.get(variable, url).rstrip("/")
+    if not given.startswith(("http://", "https://")):
+        raise ConfigError(f"{variable} '{given}' is not allowed; give an address that starts with http:// or https://.")
+    return given
+
+
+# ── folders that are whole or not there ─────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``folder`` to fill, which takes its name when the block ends without an error.
+
+    So the name never stands for half a set. Of two processes, the second leaves what the first has made. What killed
+    processes have left is swept away.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)  # mkdtemp made it for this user only
+        _rename(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _rename(unfinished: Path, folder: Path) -> None:
+    try:
+        unfinished.replace(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was first
+            raise
+
+
+def _sweep(folder: Path) -> None:
+    for old in folder.parent.glob(f".{folder.name}-*"):
+        with contextlib.suppress(FileNotFoundError):  # another process sweeps, too
+            # One that is being filled right now is younger.
+            if time.time() - old.stat().st_mtime > _ABANDONED_AFTER_S:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turn an ``OSError`` of the block into a ``ResourceError`` that names ``folder``."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResourceError(
+            f"Cannot write to {folder}: {reason}. Check space and permissions there, then run again."
+        ) from error
+
+
+# ── unpacking ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def unpack(file: Path, folder: Path) -> None:
+    """Unpack a ``.zip`` or a tar file, compressed or not, into ``folder``.
+
+    Raises ``DataError`` for an archive that is damaged, or would write outside of ``folder``.
+    """
+    try:
+        if file.suffix.lower() == ".zip":
+            _unzip(file, folder)
+        else:
+            with tarfile.open(file) as archive:
+                archive.extractall(folder, filter="data")
+    except (*_DAMAGED, *_NOT_FOR_US) as error:
+        kind = "zip" if file.suffix.lower() == ".zip" else "tar"
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{file} is not a whole {kind} file ({cause}).") from error
+
+
+def _unzip(file: Path, folder: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            path = PurePosixPath(name.replace("\\", "/"))
+            if path.is_absolute() or ".." in path.parts:
+                raise zipfile.BadZipFile(f"'{name}' would lie outside")
+        archive.extractall(folder)
+
+
+# ── downloading ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def fetch(url: str, path: Path, archive: Archive, reporter: Reporter) -> Path:
+    """Download ``url`` to ``path`` unless it is there, by way of ``path`` + ``.part``, which a later call resumes.
+
+    Raises ``ResourceError`` when the network fails or the disk is too small, ``DataError`` when what came is
+    not what was published; that is removed.
+    """
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    _check_disk(part, archive)
+    reporter.begin(f"Downloading {archive.name}", archive.size)
+    try:
+        _receive(url, part, archive, reporter)
+    finally:
+        reporter.end()
+    if problem := difference(part, archive):
+        part.unlink()
+        raise DataError(
+            f"{url} is not the published {archive.name}: {problem}; removed. Run the same command again, {_AT_HAND}."
+        )
+    return part.replace(path)
+
+
+def difference(path: Path, archive: Archive) -> str:
+    """Return how the file differs from what was published, '' if it is the same."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest == archive.sha256:
+        return ""
+    expected = f"expected {archive.size:,} bytes with SHA-256 {archive.sha256}"
+    return f"{expected}, got {path.stat().st_size:,} bytes with {digest}"
+
+
+def _check_disk(part: Path, archive: Archive) -> None:
+    have = part.stat().st_size if part.is_file() else 0
+    needed = archive.size + (archive.unpacked or archive.size) - have
+    free = shutil.disk_usage(part.parent).free
+    if free < needed:
+        raise ResourceError(
+            f"{part.parent} has {free / 1e6:.0f} MB free; {archive.name} needs {needed / 1e6:.0f} MB to download and "
+            f"unpack. Free space there, {_AT_HAND}."
+        )
+
+
+def _receive(url: str, part: Path, archive: Archive, reporter: Reporter) -> None:
+    with part.open("ab") as file:
+        _claim(file, part)
+        have = file.tell()
+        if have < archive.size:
+            have = _receive_rest(url, file, archive, reporter)
+        else:
+            reporter.advance(have)
+    if have < archive.size:
+        raise _broken_off(url, f"the connection ended after {have:,} of {archive.size:,} bytes")
+
+
+def _claim(file: BinaryIO, part: Path) -> None:
+    """Refuse to write where another process does; the claim ends with the process, however that ends."""
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ResourceError(f"Another run is downloading {part}. Wait for it, then run again.") from error
+
+
+def _receive_rest(url: str, file: BinaryIO, archive: Archive, reporter: Reporter) -> int:
+    """Append what is missing to ``file``; return its size in bytes."""
+    have = file.tell()
+    with _opened(url, file, have) as response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            have = file.truncate(0)  # a server that ignores Range answers 200 and sends everything again
+        reporter.advance(have)
+        for block in _blocks(response, url):
+            have += file.write(block)
+            reporter.advance(len(block))
+            if have > archive.size:  # not what was published, and who knows how long it goes on
+                break
+    return have
+
+
+def _opened(url: str, file: BinaryIO, have: int) -> http.client.HTTPResponse:
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        return cast(http.client.HTTPResponse, urllib.request.urlopen(request, timeout=_TIMEOUT_S))
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            file.truncate(0)  # the server's file ends before ours does: begin anew next time
+        raise _broken_off(url, f"the server answered {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _broken_off(url, str(getattr(error, "reason", error))) from error
+
+
+def _blocks(response: BinaryIO, url: str) -> Iterator[bytes]:
+    # Reading is apart from writing: here an OSError means the network, there the disk.
+    try:
+        while block := response.read(_BLOCK):
+            yield block
+    except (OSError, http.client.HTTPException) as error:
+        raise _broken_off(url, str(error)) from error
+
+
+def _broken_off(url: str, why: str) -> ResourceError:
+    return ResourceError(f"Cannot download {url}: {why}. Run the same command again to go on, {_AT_HAND}.")
