@@ -26,7 +26,7 @@ class Intent:
 
 
 def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Intent:
-    """Resolve what was said into an intent: defaults < the source's recipe < file < options.
+    """Resolve what was said into an intent: defaults < the source's recipe < the recipe asked for < file < options.
 
     Raises ``ConfigError`` for an unknown name or value, ``PluginError`` when a plugin that is needed is broken.
     """
@@ -36,13 +36,23 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
         raise ConfigError("Nothing to train on; give --plugin NAME or --data DIR. See 'finetune list datasets'.")
     plugins = load_plugins()
     spec = plugins.find_dataset(asked.plugin or "folder")
-    source = _source(spec, asked)
-    config = resolve(source.recipe, cast(RunOptions, said))
+    recipe = _recipe(spec, asked)
+    source = _source(spec, resolve(recipe, cast(RunOptions, said)))
+    config = resolve(source.recipe, recipe, cast(RunOptions, said))
     for target in config.target:
         plugins.find_target(target)
     return Intent(
         config=config, plugins=plugins, spec=spec, source=source, backbone=plugins.find_backbone(config.backbone)
     )
+
+
+def _recipe(spec: DatasetSpec, asked: RunConfig) -> RunOptions:
+    recipes = {recipe.name: recipe.options for recipe in spec.recipes}
+    if asked.recipe is None:
+        return RunOptions()
+    if asked.recipe not in recipes:
+        raise ConfigError(unknown_name(f"recipe of '{spec.name}'", asked.recipe, recipes))
+    return recipes[asked.recipe]
 
 
 def _source(spec: DatasetSpec, asked: RunConfig) -> Source:

@@ -12,7 +12,7 @@ from finetune.intent import discover
 from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
-from finetune.training.strategies import Phase, phase_to_measure, plan
+from finetune.training.strategies import Fit, Step, phase_to_measure, plan
 from finetune.types import Reporter
 
 RATE_CURVE = "lr_find.png"
@@ -30,7 +30,8 @@ class RunPlan:
     backbone: str
     weights: str
     groups: tuple[str, ...]
-    phases: tuple[Phase, ...]
+    strategy: str
+    steps: tuple[Step, ...]
     image_size_px: int
     exports: tuple[str, ...]
     config: RunConfig
@@ -43,17 +44,20 @@ class RunPlan:
             ("pictures", f"{train} to train on, {valid} to validate on, {self.refused} left out"),
             *(("", f"{label}: {a} + {b}") for label, (a, b) in self.class_counts.items()),
             ("network", f"{self.backbone} at {self.image_size_px} px, weights: {self.weights}"),
-            *(row for phase in self.phases for row in self._phase_rows(phase)),
+            ("strategy", self.strategy + (", as far as it pays:" if self.strategy == "auto" else "")),
+            *(row for step in self.steps for row in self._step_rows(step)),
             ("export", ", ".join(self.exports)),
         ]
 
-    def _phase_rows(self, phase: Phase) -> list[tuple[str, str]]:
+    def _step_rows(self, step: Step) -> list[tuple[str, str]]:
+        if isinstance(step, Fit):
+            return [(step.name, f"fitted to the frozen output of {self.groups[-2]}")]
         rates = [
             f"{name} {rate:.2g}" if rate else f"{name} frozen"
-            for name, rate in zip(self.groups, phase.rates, strict=True)
+            for name, rate in zip(self.groups, step.rates, strict=True)
         ]
         unit = "as shares of the rate to be found" if self.config.lr == "find" else "highest"
-        return [(phase.name, f"{phase.epochs} epochs, rates ({unit}): {', '.join(rates)}")]
+        return [(step.name, f"{step.epochs} epochs, rates ({unit}): {', '.join(rates)}")]
 
 
 def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **options: Unpack[RunOptions]) -> RunPlan:
@@ -74,7 +78,8 @@ def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **o
         backbone=job.intent.backbone.name,
         weights=job.weights.name,
         groups=tuple(job.groups),
-        phases=plan(config, job.groups, lr, job.from_scratch),
+        strategy=job.strategy,
+        steps=plan(config, job.groups, lr, job.strategy),
         image_size_px=job.preprocessing.image_size_px,
         exports=("onnx", *config.target),
         config=config,
@@ -97,11 +102,11 @@ def find_rate(
     Raises as ``finetune.run`` does.
     """
     from finetune.evaluation.plots import rate_curve
-    from finetune.training.learner import Trainer
+    from finetune.training.trainer import Trainer
 
     job: Job = prepare(discover(options, config_file), reporter)
     trainer = Trainer(job, reporter)
-    curve = trainer.find_rate(phase_to_measure(job.config, job.groups, job.from_scratch))
+    curve = trainer.find_rate(phase_to_measure(job.config, job.groups, job.strategy))
     with RunFolder.create(job.config.out, f"lr-find-{job.name}").recorded() as folder:
         folder.record(suggestion=curve.suggestion)
         return FoundRate(suggestion=curve.suggestion, picture=folder.write(RATE_CURVE, rate_curve(curve)))

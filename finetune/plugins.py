@@ -24,7 +24,7 @@ from finetune import hookspecs
 from finetune.config import resolve
 from finetune.errors import ConfigError, FinetuneError, PluginError
 from finetune.names import unknown_name
-from finetune.types import Backbone, DatasetSpec, ExportTarget, Source
+from finetune.types import Backbone, DatasetSpec, ExportTarget, Recipe, Source
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -199,11 +199,22 @@ def _register(kind: str, offered: list[tuple[str, Any]]) -> Callable[[Any], None
             )
         if isinstance(item, DatasetSpec) and not _are_sources(item.sources):
             raise TypeError(f"sources={item.sources!r} of dataset '{item.name}' is not a tuple of at least one Source")
-        for source in getattr(item, "sources", ()):
-            resolve(source.recipe)  # a recipe's mistake is its author's, and not the user's
+        if isinstance(item, DatasetSpec):
+            _check_recipes(item)
         offered.append((kind, item))
 
     return register
+
+
+def _check_recipes(spec: DatasetSpec) -> None:
+    """Refuse now what would look like the user's mistake later."""
+    if not (isinstance(spec.recipes, tuple) and all(isinstance(recipe, Recipe) for recipe in spec.recipes)):
+        raise TypeError(f"recipes={spec.recipes!r} of dataset '{spec.name}' is not a tuple of Recipe")
+    names = [recipe.name for recipe in spec.recipes]
+    if len(set(names)) < len(names):
+        raise TypeError(f"the recipes of dataset '{spec.name}' have no names of their own: {', '.join(names)}")
+    for options in (*(source.recipe for source in spec.sources), *(recipe.options for recipe in spec.recipes)):
+        resolve(options)
 
 
 def _are_sources(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from finetune.config import RunConfig, flag
+from finetune.config import RunConfig, Strategy, flag
 from finetune.data.audit import Audit, audit
 from finetune.data.splits import Split, split
 from finetune.errors import ConfigError, DataError, PluginError
 from finetune.intent import Intent
-from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names
+from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names, keep_up_to
 from finetune.networks.weights import WeightsUsed, load_weights
 from finetune.plugins import blaming, load_function
 from finetune.types import Backbone, Dataset, DatasetRequest, Reporter
@@ -54,9 +54,20 @@ class Job:
         return group_names(self.network.body)
 
     @property
-    def from_scratch(self) -> bool:
-        """Whether the body's weights are random."""
-        return self.config.weights == "none"
+    def strategy(self) -> Strategy:
+        """What was asked for; with random weights there is nothing to choose, and 'auto' is 'scratch'."""
+        return strategy_of(self.config)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the body starts from random weights."""
+        return self.strategy == "scratch" or self.config.weights == "none"
+
+    @property
+    def backbone_origin(self) -> str:
+        """Where the backbone's code comes from: its function, and the distribution with its version."""
+        backbone = self.intent.backbone
+        return f"{backbone.build} of {self.intent.plugins.origin('backbone', backbone.name)}"
 
     @property
     def valid_targets(self) -> NDArray[np.int64]:
@@ -83,7 +94,7 @@ def prepare(intent: Intent, reporter: Reporter) -> Job:
         *audited.notes(),
         *division.notes,
         weights.note,
-        *_scratch_note(intent),
+        *_unused_note(config),
     )
     for note in notes:
         reporter.note(note)
@@ -97,6 +108,14 @@ def prepare(intent: Intent, reporter: Reporter) -> Job:
         weights=weights,
         notes=notes,
     )
+
+
+def with_backbone(job: Job, intent: Intent) -> Job:
+    """Return the job with the backbone and weights of another intent, on the same pictures in the same split."""
+    torch.manual_seed(intent.config.seed)
+    preprocessing = preprocessing_for(intent)
+    network, weights = build_network(intent, len(job.dataset.labels), preprocessing.image_size_px)
+    return replace(job, intent=intent, preprocessing=preprocessing, network=network, weights=weights)
 
 
 def load_dataset(intent: Intent, reporter: Reporter) -> Dataset:
@@ -119,7 +138,7 @@ def preprocessing_for(intent: Intent) -> Preprocessing:
     backbone = intent.backbone
     return Preprocessing(
         image_size_px=intent.config.image_size or backbone.image_size_px,
-        crop_fraction=backbone.crop_fraction,
+        crop_fraction=intent.config.crop_fraction or backbone.crop_fraction,
         mean=backbone.mean,
         std=backbone.std,
     )
@@ -127,10 +146,16 @@ def preprocessing_for(intent: Intent) -> Preprocessing:
 
 def build_network(intent: Intent, classes: int, image_size_px: int) -> tuple[Network, WeightsUsed]:
     """Return the backbone's body with its weights under a new head for so many classes."""
-    model = build_backbone(intent.backbone, image_size_px)
+    config = intent.config
+    model = keep_up_to(build_backbone(intent.backbone, image_size_px), config.layer)
     _refuse_too_large(model, intent.backbone)
-    weights = load_weights(model, intent.backbone, intent.config.weights)
-    return assemble(model, classes, image_size_px), weights
+    weights = load_weights(model, intent.backbone, "none" if config.strategy == "scratch" else config.weights)
+    return assemble(model, classes, image_size_px, config.head), weights
+
+
+def strategy_of(config: RunConfig) -> Strategy:
+    """Return the strategy of a run: with random weights there is nothing to choose, and 'auto' is 'scratch'."""
+    return "scratch" if config.strategy == "auto" and config.weights == "none" else config.strategy
 
 
 def _refuse_too_large(model: BackboneModel, backbone: Backbone) -> None:
@@ -160,12 +185,20 @@ def check_dataset(dataset: Dataset) -> None:
         )
 
 
-def _scratch_note(intent: Intent) -> tuple[str, ...]:
-    config, told = intent.config, ("unfreeze", "unfrozen_lr")
-    said = [flag(name) for name in told if getattr(config, name) is not None]
-    if config.weights != "none" or not said:
-        return ()
-    return (f"From scratch every stage learns at --lr for --epochs; {', '.join(said)} has no effect.",)
+UNUSED: dict[Strategy, tuple[str, ...]] = {
+    "scratch": ("unfreeze", "unfrozen_lr"),
+    "probe": ("unfreeze", "unfrozen_lr"),
+    "svm": ("unfreeze", "unfrozen_lr"),
+    "logreg": ("unfreeze", "unfrozen_lr"),
+    "gradual": ("unfreeze",),
+}
+"""Options without a meaning for a strategy; who gives one is told."""
+
+
+def _unused_note(config: RunConfig) -> tuple[str, ...]:
+    strategy = strategy_of(config)
+    said = [flag(name) for name in UNUSED.get(strategy, ()) if getattr(config, name) is not None]
+    return (f"With --strategy {strategy}, {', '.join(said)} has no effect.",) if said else ()
 
 
 def _ignored(dataset: Dataset) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from finetune.networks.weights import serialised
 from finetune.preparation import Job
 from finetune.run_folder import RunFolder
 from finetune.training.learner import Epoch
-from finetune.training.strategies import Outcome
+from finetune.training.transfer import Outcome
 from finetune.types import RunResult
-from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin
+from finetune_export.contract import BackboneOrigin, Calibration, Contract, DatasetOrigin
 
 PACKAGES = (
     "finetune",
@@ -48,7 +48,8 @@ def write_training(folder: RunFolder, job: Job, history: list[Epoch]) -> None:
     """Write the history, its curve, and the weights under the published network's own key names."""
     columns = [field.name for field in dataclasses.fields(Epoch)]
     folder.write_csv(run_folder.HISTORY, columns, [dataclasses.astuple(epoch) for epoch in history])
-    folder.write(run_folder.CURVE, learning_curve(history))
+    if history:  # a classic classifier has no epochs
+        folder.write(run_folder.CURVE, learning_curve(history))
     folder.write(run_folder.WEIGHTS, serialised(job.network, licence=job.weights.licence or "unknown"))
 
 
@@ -87,8 +88,12 @@ def _data(job: Job) -> dict[str, Any]:
     }
 
 
-def contract(folder: RunFolder, job: Job, value: float) -> Contract:
-    """Return the contract of the trained model; ``value`` is its validation accuracy (0..1)."""
+def contract(folder: RunFolder, job: Job, value: float, temperature: float) -> Contract:
+    """Return the contract of the trained model; ``value`` is its validation accuracy (0..1).
+
+    ``temperature`` divides its logits; 1 leaves them as they are.
+    """
+    calibration = Calibration() if temperature == 1 else Calibration(method="temperature", temperature=temperature)
     return Contract(
         labels=job.dataset.labels,
         preprocessing=job.preprocessing,
@@ -108,6 +113,7 @@ def contract(folder: RunFolder, job: Job, value: float) -> Contract:
         ),
         run_id=folder.run_id,
         metrics={"accuracy": value},
+        calibration=calibration,
         versions=versions(),
     )
 
@@ -124,8 +130,11 @@ def result(folder: RunFolder, job: Job, outcome: Outcome, exports: dict[str, Exp
         compared=onnx.verification.compared,
         agreement=onnx.verification.agreement,
         max_difference=onnx.verification.max_difference,
+        strategy=job.strategy,
         phases=outcome.accuracies,
         kept=outcome.kept,
+        verdict=outcome.verdict,
+        reasons=outcome.reasons,
         dataset=job.dataset.name,
         backbone=job.intent.backbone.name,
         weights=job.weights.name,

@@ -13,14 +13,13 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from finetune import run_folder
 from finetune.config import read_file, resolve
-from finetune.data.pictures import ValidationPictures
+from finetune.data.pictures import Pictures
 from finetune.errors import ConfigError, DataError, ModelError
 from finetune.evaluation.metrics import accuracy
-from finetune.networks.network import Network, assemble, build_backbone
+from finetune.networks.network import Network, assemble, build_backbone, keep_up_to
 from finetune.networks.weights import load_network
 from finetune.plugins import load_function, load_plugins
 from finetune.types import Artifact, DatasetRequest, Example, Reporter, Verification
@@ -103,12 +102,13 @@ def _against_run(predictor: Predictor, folder: Path, data: Path | None, reporter
     examples = _validation_examples(folder, data)
     target = load_plugins().find_target("onnx")
     network = _rebuild(folder, predictor.contract)
-    pictures = ValidationPictures(examples, predictor.labels, predictor.contract.preprocessing)
+    hashes = [_sha256(example.path) for example in examples]
+    pictures = Pictures(examples, hashes, predictor.labels, predictor.contract.preprocessing)
     reporter.begin("Asking the trained network", len(examples))
-    reference = _probabilities(network, pictures, predictor.contract, reporter)
+    reference = _probabilities(network, pictures, predictor.contract.calibration.temperature, reporter)
     reporter.begin("Asking the exported file")
     artifact = Artifact(path=predictor.path, probabilities=predictor.probabilities)
-    found = verify(artifact, target, [e.path for e in examples], np.array(pictures.targets), reference)
+    found = verify(artifact, target, [e.path for e in examples], pictures.targets.numpy(), reference)
     reporter.end()
     if not found.passed:
         raise ModelError(
@@ -130,20 +130,18 @@ def _rebuild(folder: Path, contract: Contract) -> Network:
     config = resolve(read_file(folder / run_folder.CONFIG))
     backbone = load_plugins().find_backbone(config.backbone)
     size = contract.preprocessing.image_size_px
-    network = assemble(build_backbone(backbone, size), len(contract.labels), size)
+    model = keep_up_to(build_backbone(backbone, size), config.layer)
+    network = assemble(model, len(contract.labels), size, config.head)
     load_network(network, folder / run_folder.WEIGHTS)
     return network.eval()
 
 
-def _probabilities(
-    network: Network, pictures: ValidationPictures, contract: Contract, reporter: Reporter
-) -> NDArray[np.float32]:
-    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (contract.preprocessing.mean, contract.preprocessing.std))
+def _probabilities(network: Network, pictures: Pictures, temperature: float, reporter: Reporter) -> NDArray[np.float32]:
     answers = []
     with torch.inference_mode():
-        for images, _ in DataLoader(pictures, batch_size=BATCH_SIZE):
-            logits = network((images.float() / 255 - mean) / std)
-            answers.append((logits / contract.calibration.temperature).softmax(dim=1).numpy())
+        for start in range(0, len(pictures), BATCH_SIZE):
+            images = pictures.images([(index, 0) for index in range(len(pictures))[start : start + BATCH_SIZE]])
+            answers.append((network(images) / temperature).softmax(dim=1).numpy())
             reporter.advance(len(images))
     return np.concatenate(answers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Unpack
@@ -16,8 +17,9 @@ from finetune.intent import discover
 from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
-from finetune.training.learner import Trainer
-from finetune.training.strategies import follow, phase_to_measure, plan
+from finetune.training.strategies import phase_to_measure, plan
+from finetune.training.trainer import Trainer
+from finetune.training.transfer import climb, follow
 from finetune.types import Reporter, RunResult
 
 
@@ -33,15 +35,18 @@ def run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **optio
         job = prepare(intent, reporter)  # pictures audited and split, network built, weights loaded
         trainer = Trainer(job, reporter)
         lr = learning_rate(job, trainer, reporter)
-        phases = plan(job.config, job.groups, lr, job.from_scratch)
+        steps = plan(job.config, job.groups, lr, job.strategy)
     with RunFolder.create(job.config.out, job.name).recorded() as folder:
         records.write_inputs(folder, job)
         folder.record(lr=lr)
-        outcome = follow(phases, trainer, clock)  # the head alone, then the stages below it; the better is kept
-        records.write_training(folder, job, trainer.history)
+        save = partial(records.write_training, folder, job, trainer.history)
+        transfer = partial(climb, seed=job.config.seed) if job.strategy == "auto" else follow
+        outcome = transfer(steps, trainer, clock, save)  # the head alone, then stages below it; the best is kept
+        reporter.note(outcome.verdict)
+        save()
         with clock("evaluate"):
-            reference = trainer.probabilities()
-            contract = records.contract(folder, job, accuracy(reference, job.valid_targets))
+            reference = trainer.probabilities(outcome.temperature)
+            contract = records.contract(folder, job, accuracy(reference, job.valid_targets), outcome.temperature)
         with clock("export"):  # and verify: the file's answers against the network's, from picture file to label
             exports = export_and_verify(folder, job, contract, reference, reporter)
         return records.result(folder, job, outcome, exports, clock)
@@ -51,7 +56,7 @@ def learning_rate(job: Job, trainer: Trainer, reporter: Reporter) -> float:
     """Return the rate that was asked for, or with ``lr="find"`` the one that is measured for it."""
     if job.config.lr != "find":
         return job.config.lr
-    found = trainer.find_rate(phase_to_measure(job.config, job.groups, job.from_scratch)).suggestion
+    found = trainer.find_rate(phase_to_measure(job.config, job.groups, job.strategy)).suggestion
     reporter.note(f"The learning rate that was found: {found:.2g}")
     return found
 

@@ -83,6 +83,15 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Options under a name, for one: those of a published system; asked for with ``--recipe``."""
+
+    name: str
+    summary: str
+    options: RunOptions
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetRequest:
     """What a data set's ``load`` function is asked for.
 
@@ -100,13 +109,14 @@ class DatasetRequest:
 class DatasetSpec:
     """A registered data set; ``load`` names a ``(DatasetRequest) -> Dataset`` function.
 
-    The first source is the default.
+    The first source is the default. A recipe that is asked for is laid over the source's own.
     """
 
     name: str
     summary: str
     sources: tuple[Source, ...]
     load: str
+    recipes: tuple[Recipe, ...] = ()
     needs_data: bool = False
 
 
@@ -228,8 +238,9 @@ class RunResult:
     """What a run came to.
 
     ``value`` is the validation metric (0..1) of the trained network and ``exported_value`` the exported file's;
-    ``phases`` the metric at the end of each phase, ``kept`` the phase whose weights were exported. ``seconds`` are
-    wall-clock, per stage and ``total``; ``onnx_bytes`` is the size of the file.
+    ``phases`` the metric of each phase's best epoch, ``kept`` the phase whose weights were exported. ``verdict`` says
+    whether fine-tuning beat the probe, ``reasons`` why 'auto' went as far as it did. ``seconds`` are wall-clock, per
+    stage and ``total``; ``onnx_bytes`` is the size of the file.
     """
 
     run: Path
@@ -240,8 +251,11 @@ class RunResult:
     compared: int
     agreement: float
     max_difference: float
+    strategy: str
     phases: dict[str, float]
     kept: str
+    verdict: str
+    reasons: tuple[str, ...]
     dataset: str
     backbone: str
     weights: str

@@ -36,7 +36,8 @@ def build(backbone: Backbone, image_size_px: int) -> BackboneModel:
         return BackboneModel(model=model, stages=stages, adapt_weights=adapt)
     if backbone.family == "densenet":
         return BackboneModel(model=model, stages=stages, adapt_weights=_adapt_densenet)
-    return BackboneModel(model=model, stages=stages)
+    # Swin's blocks work on (N, h, w, C).
+    return BackboneModel(model=model, stages=stages, channels_last=backbone.family == "swin")
 
 
 def _arguments(family: str, image_size_px: int) -> dict[str, Any]:

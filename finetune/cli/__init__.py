@@ -19,11 +19,13 @@ from typing import Any, NoReturn
 from cyclopts import App, CycloptsError
 
 import finetune
+from finetune.cli.advise import advise
 from finetune.cli.inspect import inspect
 from finetune.cli.list import list_registered
 from finetune.cli.lr_find import lr_find
 from finetune.cli.plugins import plugins
 from finetune.cli.predict import predict
+from finetune.cli.process import let_idle_threads_sleep
 from finetune.cli.run import run
 from finetune.cli.verify import verify
 from finetune.errors import ConfigError, FinetuneError, ResourceError
@@ -31,6 +33,7 @@ from finetune.errors import ConfigError, FinetuneError, ResourceError
 INTERRUPTED, TERMINATED = 130, 143
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run,
+    "advise": advise,
     "lr-find": lr_find,
     "predict": predict,
     "verify": verify,
@@ -61,9 +64,7 @@ for _name, _command in COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status; ``FINETUNE_DEBUG=1`` shows the traceback of every failure."""
-    # Idle threads of torch sleep instead of spinning. On a machine that has other work to do, our own decoders
-    # included, spinning costs most of the speed (BENCHMARKS.md); it has to be said before torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_idle_threads_sleep()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Labels may be of any script, and names of files even of none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -11,7 +12,7 @@ from finetune.cli.output import print_json, print_table
 if TYPE_CHECKING:
     from finetune.plugins import Plugins
 
-Kind = Literal["datasets", "backbones", "targets"]
+Kind = Literal["datasets", "recipes", "backbones", "targets"]
 
 
 def list_registered(
@@ -20,7 +21,7 @@ def list_registered(
     *,
     json: Annotated[bool, Parameter(negative=(), help="Print a JSON array.")] = False,
 ) -> None:
-    """List the data sets, backbones or export targets that can be used by name.
+    """List the data sets, their recipes, backbones or export targets that can be used by name.
 
     Examples:
       finetune list backbones
@@ -28,15 +29,24 @@ def list_registered(
     from finetune.plugins import load_plugins
 
     found = load_plugins()
-    if json:
+    if json and kind == "recipes":
+        print_json([{"dataset": spec.name, **asdict(r)} for spec in found.datasets.values() for r in spec.recipes])
+    elif json:
         print_json(list(getattr(found, kind).values()))
     else:
-        print_table({"datasets": _datasets, "backbones": _backbones, "targets": _targets}[kind](found))
+        print_table(
+            {"datasets": _datasets, "recipes": _recipes, "backbones": _backbones, "targets": _targets}[kind](found)
+        )
 
 
 def _datasets(found: Plugins) -> list[tuple[str, ...]]:
     rows = [(spec.name, source.name, source.summary) for spec in found.datasets.values() for source in spec.sources]
     return [("data set", "source", "what it is"), *rows]
+
+
+def _recipes(found: Plugins) -> list[tuple[str, ...]]:
+    rows = [(spec.name, recipe.name, recipe.summary) for spec in found.datasets.values() for recipe in spec.recipes]
+    return [("data set", "recipe", "what it is"), *rows]
 
 
 def _backbones(found: Plugins) -> list[tuple[str, ...]]:

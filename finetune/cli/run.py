@@ -29,12 +29,15 @@ def run(
     Examples:
       finetune run --data pictures
       finetune run --plugin dogbreeds --epochs 5
-      finetune run --data pictures --backbone resnet18 --lr find --unfreeze 2
+      finetune run --data pictures --strategy svm
+      finetune run --data pictures --strategy partial --unfreeze 2 --lr find
     """
+    from finetune.cli.process import keep_freed_memory
     from finetune.cli.progress import RichReporter
     from finetune.intent import discover
 
     discover(options, config)  # refuses what is wrong before torch is loaded, which takes seconds
+    keep_freed_memory()
     with RichReporter() as reporter:
         if dry_run:
             from finetune.planning import dry_run as plan_only
@@ -61,6 +64,8 @@ def _print_result(result: RunResult) -> None:
             ("data", f"{result.dataset}: {result.labels} classes, {counts}"),
             ("network", f"{result.backbone}, weights: {result.weights}"),
             ("accuracy", f"{phases}  (kept: {result.kept})"),
+            ("verdict", result.verdict),
+            *(("because", reason) for reason in result.reasons),
             ("exported", f"{result.exported_value:.1%}, {same}, largest difference {result.max_difference:.1e}"),
             ("seconds", seconds),
             ("run", str(result.run)),

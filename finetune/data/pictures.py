@@ -1,56 +1,140 @@
-"""Pictures as torch sees them: uint8 tensors, made by the one preprocessing that deployment uses, too.
+"""Pictures as the network sees them: views, made by the one preprocessing that deployment uses, too.
 
-Shapes: images uint8 (3, S, S), RGB; targets int64 (), the index of the label.
+View 0 of a picture is exactly what the deployed model will see. Every other view is cut, mirrored and lit at random,
+but depends on nothing except the picture's content and the number of the view: what is computed from it once holds
+for every run. Shapes: ``N`` pictures, ``S`` their side in pixels.
 """
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
 from torch import Tensor
-from torch.utils.data import Dataset as TorchDataset
-from torchvision.transforms import RandomResizedCrop
 
+from finetune.errors import DataError, ImageError
 from finetune.types import Example
 from finetune_export import image
 from finetune_export.contract import Preprocessing
 
 CROP_SCALE = (0.6, 1.0)
-"""Share of a training picture's area that a random crop keeps; the upper end shows the whole picture."""
+"""Share of a picture's area that a random view shows."""
 CROP_RATIO = (3 / 4, 4 / 3)
 MIRRORED_SHARE = 0.5
+LIGHT = 0.2
+"""Brightness and contrast of a random view are multiplied by 1 - LIGHT to 1 + LIGHT."""
+VIEW_RULES = f"crop {CROP_SCALE} {CROP_RATIO}, mirrored {MIRRORED_SHARE}, light {LIGHT}, 1"
+"""Everything that a view depends on beside picture and preprocessing; what was kept under other rules is not used."""
+
+DECODERS = os.cpu_count() or 1
+MOST_KEPT_BYTES = 2**29
 
 
-class ValidationPictures(TorchDataset[tuple[Tensor, Tensor]]):
-    """Pictures exactly as the deployed model will see them."""
+class Pictures:
+    """Labelled pictures, and their views as pixels; safe to be used by several threads.
 
-    def __init__(self, examples: Sequence[Example], labels: Sequence[str], preprocessing: Preprocessing) -> None:
-        self.examples = examples
-        self.labels = tuple(labels)
+    ``sha256`` are the hashes of the files' contents, in the order of the examples. Decoded training pictures are kept
+    as long as a quarter of the free memory lasts.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        sha256: Sequence[str],
+        labels: Sequence[str],
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.examples = tuple(examples)
+        self.sha256 = tuple(sha256)
         self.preprocessing = preprocessing
-        index = {label: position for position, label in enumerate(self.labels)}
-        self.targets = [index[example.label] for example in examples]
+        index = {label: position for position, label in enumerate(labels)}
+        self.targets = torch.tensor([index[example.label] for example in examples], dtype=torch.int64)
+        self._decoded: dict[int, Image.Image] = {}
+        self._room_bytes = min(MOST_KEPT_BYTES, _free_memory_bytes() // 4)
+        self._keeping = Lock()
+        self._decoding = [Lock() for _ in range(64)]  # a picture whose views are made at once is decoded once
+        self._threads = ThreadPoolExecutor(DECODERS)  # Pillow decodes without the interpreter's lock
+        self._mean, self._std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        pixels = image.read_pixels(self.examples[index].path, self.preprocessing)
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), torch.tensor(self.targets[index])
+    def pixels(self, index: int, view: int) -> NDArray[np.uint8]:
+        """Return a view of a picture: uint8 (S, S, 3), RGB.
+
+        Raises ``DataError`` for a picture that was readable when the run began, and is not any more.
+        """
+        try:
+            if view == 0:
+                return image.read_pixels(self.examples[index].path, self.preprocessing)
+            return random_view(self._picture(index), self.preprocessing.image_size_px, self._chance(index, view))
+        except ImageError as error:
+            raise DataError(f"{error}. It was readable before; leave the pictures alone while training.") from error
+
+    def images(self, wanted: Sequence[tuple[int, int]]) -> Tensor:
+        """Return views (index, view) as the network takes them: float32 (N, 3, S, S), normalised."""
+        pixels = np.stack(list(self._threads.map(lambda pair: self.pixels(*pair), wanted)))
+        # The permuted pixels lie in memory as channels-last convolutions want them.
+        scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+        return scaled.sub_(self._mean).div_(self._std)
+
+    def _chance(self, index: int, view: int) -> np.random.Generator:
+        return np.random.default_rng([int(self.sha256[index][:16], 16), view])
+
+    def _picture(self, index: int) -> Image.Image:
+        """Return a training picture, decoded at the smallest scale that still fills the crop, and no larger than that.
+
+        JPEG's scaled decoding is 3 to 5 times faster on camera photos.
+        """
+        with self._decoding[index % len(self._decoding)]:
+            if index not in self._decoded:
+                return self._decode(index)
+            return self._decoded[index]
+
+    def _decode(self, index: int) -> Image.Image:
+        side = round(self.preprocessing.image_size_px / CROP_SCALE[0] ** 0.5)
+        picture = image.load(self.examples[index].path, draft_px=side).image
+        if (shorter := min(picture.size)) > side:
+            size = (max(1, round(edge * side / shorter)) for edge in picture.size)
+            picture = picture.resize(tuple(size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        self._keep(index, picture)
+        return picture
+
+    def _keep(self, index: int, picture: Image.Image) -> None:
+        size = 4 * picture.width * picture.height  # Pillow keeps RGB in four bytes
+        with self._keeping:
+            if size <= self._room_bytes:
+                self._room_bytes -= size
+                self._decoded[index] = picture
 
 
-class TrainingPictures(ValidationPictures):
-    """Pictures cut at random (position, size, shape; as in Szegedy et al. 2015, section 6) and mirrored or not.
+def random_view(picture: Image.Image, size_px: int, chance: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a picture cut (as in Szegedy et al. 2015, section 6), mirrored and lit at random: uint8 (S, S, 3)."""
+    pixels = image.resize(picture, _random_box(picture.width, picture.height, chance), size_px)
+    if chance.random() < MIRRORED_SHARE:
+        pixels = pixels[:, ::-1]
+    brightness, contrast = chance.uniform(1 - LIGHT, 1 + LIGHT, 2)
+    lit = ImageEnhance.Contrast(ImageEnhance.Brightness(Image.fromarray(pixels)).enhance(brightness)).enhance(contrast)
+    return np.array(lit)
 
-    JPEG files are decoded at the smallest scale that still fills the crop, 3 to 5 times faster on camera photos.
-    """
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        size = self.preprocessing.image_size_px
-        picture = image.load(self.examples[index].path, draft_px=round(size / CROP_SCALE[0] ** 0.5)).image
-        top, left, height, width = RandomResizedCrop.get_params(picture, CROP_SCALE, CROP_RATIO)
-        pixels = image.resize(picture, (left, top, left + width, top + height), size)
-        if torch.rand(()) < MIRRORED_SHARE:
-            pixels = pixels[:, ::-1].copy()
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), torch.tensor(self.targets[index])
+def _random_box(width: int, height: int, chance: np.random.Generator) -> tuple[float, float, float, float]:
+    area = width * height * chance.uniform(*CROP_SCALE)
+    ratio = math.exp(chance.uniform(*np.log(CROP_RATIO)))
+    across, down = min(width, math.sqrt(area * ratio)), min(height, math.sqrt(area / ratio))
+    left, top = chance.uniform(0, width - across), chance.uniform(0, height - down)
+    return left, top, left + across, top + down
+
+
+def _free_memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not everywhere
+        return MOST_KEPT_BYTES

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Permute
 
+from finetune.config import Head
 from finetune.errors import ConfigError, PluginError
+from finetune.names import unknown_name
 from finetune.plugins import blaming, load_function
 from finetune.types import Backbone
 
 HEAD_PREFIX = "head."
 """What the keys of the head begin with in a run's weight file."""
 
-DROPOUT = 0.25
-"""Share of the features that the head does without at each training step, as in the first layer of fastai's head."""
+DROPOUT = 0.5
+"""Share of the features that the linear head does without at each training step."""
+HIDDEN = 512
+"""Width of the hidden layer of fastai's head."""
 
 
 def identity(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -38,12 +43,14 @@ class BackboneModel:
     dict has the published keys. ``stages`` are named modules that share its tensors; one after the other they map
     float32 (N, 3, S, S), normalised with the backbone's mean and std, to a feature map (N, C, h, w) or a vector
     (N, D). ``adapt_weights`` turns a published state dict into one for this network, for one by resampling a ViT's
-    position embedding to another image size; what it does not know it leaves alone.
+    position embedding to another image size; what it does not know it leaves alone. Between stages anything may be
+    handed on; ``channels_last`` says that maps are handed on as (N, h, w, C), which only the last stage turns.
     """
 
     model: nn.Module
     stages: tuple[tuple[str, nn.Module], ...]
     adapt_weights: Callable[[dict[str, Tensor]], dict[str, Tensor]] = identity
+    channels_last: bool = False
 
 
 # ── building ────────────────────────────────────────────────────────────────────────────────────────
@@ -105,40 +112,92 @@ def make_body(backbone: BackboneModel) -> nn.Sequential:
     return nn.Sequential(OrderedDict(backbone.stages))
 
 
+def pooled(features: Tensor) -> Tensor:
+    """Return one vector per picture, float (N, C): the mean of a map (N, C, h, w) or of tokens (N, T, C)."""
+    if features.ndim == 4:
+        return features.mean((2, 3))
+    return features.mean(1) if features.ndim == 3 else features
+
+
 class MeanPool(nn.Module):
-    """The mean over the map: (N, C, h, w) to (N, C), as the published networks themselves pool."""
+    """The mean over a map or over tokens (``pooled``), as the published networks themselves pool."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the mean of each channel: float32 (N, C)."""
-        return features.mean((2, 3))
+        return pooled(features)
 
 
-def make_head(features: int, classes: int, *, is_map: bool = True) -> nn.Sequential:
+class ConcatPool(nn.Module):
+    """The largest value of each channel of a map, then the mean: (N, C, h, w) to (N, 2 C), as fastai pools."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return both poolings side by side: float32 (N, 2 C)."""
+        return torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)
+
+
+def make_head(features: int, classes: int, *, kind: Head = "linear", ndim: int = 4) -> nn.Sequential:
     """Return a new head with the children ``pool`` and ``classifier``: features to logits float32 (N, K).
 
-    ``features`` is the width of the body's output, a map (N, C, h, w) or, with ``is_map=False``, a vector (N, C).
-    The classifier normalises each picture's features (as ConvNeXt's does, so that one learning rate suits every
-    backbone), and is linear, starting near zero as torchvision's MobileNets do. With few pictures it beat fastai's
-    head of two layers, and it adds next to nothing to the file.
+    ``features`` is the width C of the body's output of ``ndim`` axes: a map (N, C, h, w), tokens (N, T, C) or a
+    vector (N, C).
+    """
+    concatenated = kind == "fastai" and ndim == 4
+    pool = ConcatPool() if concatenated else MeanPool()
+    width = 2 * features if concatenated else features
+    classifier = _two_layers(width, classes) if kind == "fastai" else _linear(width, classes)
+    return nn.Sequential(OrderedDict(pool=pool, classifier=classifier))
+
+
+def _linear(features: int, classes: int) -> nn.Sequential:
+    """Return a linear classifier of normalised features, starting near zero as torchvision's MobileNets do.
+
+    Each picture's features are normalised (as in ConvNeXt's head), so that one learning rate suits every backbone.
+    With few pictures it beat fastai's head of two layers, and it adds next to nothing to the file.
     """
     linear = nn.Linear(features, classes)
     nn.init.normal_(linear.weight, std=0.01)
     nn.init.zeros_(linear.bias)
-    classifier = nn.Sequential(nn.LayerNorm(features, elementwise_affine=False), nn.Dropout(DROPOUT), linear)
-    return nn.Sequential(OrderedDict(pool=MeanPool() if is_map else nn.Identity(), classifier=classifier))
+    return nn.Sequential(nn.LayerNorm(features, elementwise_affine=False), nn.Dropout(DROPOUT), linear)
+
+
+def _two_layers(features: int, classes: int) -> nn.Sequential:
+    """Return the layers that fastai's ``create_head`` puts after its pooling, initialised as there."""
+    layers = nn.Sequential(
+        nn.BatchNorm1d(features),
+        nn.Dropout(0.25),
+        nn.Linear(features, HIDDEN, bias=False),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(HIDDEN),
+        nn.Dropout(0.5),
+        nn.Linear(HIDDEN, classes, bias=False),
+    )
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+        if isinstance(layer, nn.BatchNorm1d):
+            nn.init.constant_(layer.bias, 1e-3)
+    return layers
 
 
 class Network(nn.Module):
     """A body and a head: normalised images float32 (N, 3, S, S) to logits float32 (N, K).
 
     ``original_keys`` maps the body's state-dict keys to those of the published network; see ``original_keys``.
+    ``channels_last`` is the backbone's: inner stages hand on (N, h, w, C).
     """
 
-    def __init__(self, body: nn.Sequential, head: nn.Sequential, original_keys: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        body: nn.Sequential,
+        head: nn.Sequential,
+        original_keys: Mapping[str, str],
+        channels_last: bool = False,
+    ) -> None:
         super().__init__()
         self.body = body
         self.head = head
         self.original_keys = dict(original_keys)
+        self.channels_last = channels_last
 
     def embed(self, images: Tensor) -> Tensor:
         """Return what the classifier sees, the pooled features: float32 (N, D)."""
@@ -155,31 +214,63 @@ class Network(nn.Module):
         return logits
 
 
-def assemble(model: BackboneModel, classes: int, image_size_px: int) -> Network:
+def assemble(model: BackboneModel, classes: int, image_size_px: int, head: Head = "linear") -> Network:
     """Return the backbone's body under a new head for so many classes; it shares the model's tensors."""
     body = make_body(model)
-    features, is_map = feature_width(body, image_size_px)
-    return Network(body, make_head(features, classes, is_map=is_map), original_keys(model))
+    new_head = head_for(body, classes, image_size_px, head)
+    return Network(body, new_head, original_keys(model), model.channels_last)
 
 
-def feature_width(body: nn.Module, image_size_px: int) -> tuple[int, bool]:
-    """Return the width of the body's output, and whether that is a map (N, C, h, w) rather than a vector (N, D).
+def head_for(body: nn.Module, classes: int, image_size_px: int, kind: Head) -> nn.Sequential:
+    """Return a new head that fits a body's output; raise as ``output_width`` does."""
+    features, ndim = output_width(body, image_size_px)
+    return make_head(features, classes, kind=kind, ndim=ndim)
 
-    The forward runs on the meta device, with stand-ins for all tensors: it computes no number, and leaves the
-    body's statistics and the random state as they are. Raises ``PluginError`` for any other output.
+
+def keep_up_to(model: BackboneModel, layer: str | None) -> BackboneModel:
+    """Return the backbone without the stages above ``layer``; all of them for None.
+
+    Raises ``ConfigError`` for a name that no stage has.
     """
-    tensors = {**dict(body.named_parameters()), **dict(body.named_buffers())}
+    if layer is None:
+        return model
+    names = [name for name, _ in model.stages]
+    if layer not in names:
+        raise ConfigError(unknown_name("--layer", layer, names))
+    kept = model.stages[: names.index(layer) + 1]
+    if model.channels_last and len(kept) < len(model.stages):
+        name, stage = kept[-1]
+        kept = (*kept[:-1], (name, nn.Sequential(stage, Permute([0, 3, 1, 2]))))
+    return replace(model, stages=kept)
+
+
+def output_width(body: nn.Module, image_size_px: int) -> tuple[int, int]:
+    """Return the width C and the number of axes of the body's output: (N, C, h, w), tokens (N, T, C), or (N, C).
+
+    Raises ``PluginError`` for any other output.
+    """
+    output = output_form(body, image_size_px)
+    if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4) or output.shape[0] != 2 or not output.numel():
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise PluginError(f"The body must return (N, C, h, w), (N, T, C) or (N, C), and returned {shape} for N = 2.")
+    return output.shape[2 if output.ndim == 3 else 1], output.ndim
+
+
+def output_form(module: nn.Module, image_size_px: int) -> Tensor:
+    """Return what the module makes of two images (2, 3, S, S), on the meta device: a shape and a type, no numbers.
+
+    It is computed with stand-ins for all tensors, and leaves the module's statistics and the random state as they
+    are. Raises ``PluginError`` where the forward fails.
+    """
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     stand_ins = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
     images = torch.empty(2, 3, image_size_px, image_size_px, device="meta")
     try:
         with torch.no_grad():
-            output = torch.func.functional_call(body, stand_ins, (images,))  # (2, C, h, w) or (2, D)
+            output: Tensor = torch.func.functional_call(module, stand_ins, (images,))
     except Exception as error:
         raise PluginError(f"The body fails on a {image_size_px} px image: {_one_line(error)}") from error
-    if not isinstance(output, Tensor) or output.ndim not in (2, 4) or output.shape[0] != 2 or not output.numel():
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise PluginError(f"The body must return (N, C, h, w) or (N, D), and returned {shape} for N = 2.")
-    return output.shape[1], output.ndim == 4
+    return output
 
 
 # ── parameter groups ────────────────────────────────────────────────────────────────────────────────

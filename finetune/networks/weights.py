@@ -102,6 +102,11 @@ def _published(backbone: Backbone, weights: Weights, sha256: str) -> WeightsUsed
     return WeightsUsed(name=weights.name, licence=weights.licence, sha256=sha256, note=note)
 
 
+def is_at_hand(backbone: Backbone) -> bool:
+    """Whether the backbone's pretrained weights are on this machine already."""
+    return backbone.weights is not None and _place_of(backbone.weights).is_file()
+
+
 # ── a run's own weights ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -191,7 +196,7 @@ def _downloaded(backbone: Backbone, weights: Weights) -> Path:
     Follows ``torch.hub.load_state_dict_from_url``: same cache, same file name. That one believes a file that is in
     the cache already; here the caller checks its hash every time.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+    path = _place_of(weights)
     if path.is_file():
         return path
     try:
@@ -203,6 +208,10 @@ def _downloaded(backbone: Backbone, weights: Weights) -> Path:
             f"Put a copy at {path}, or give --weights FILE or --weights none."
         ) from error
     return path
+
+
+def _place_of(weights: Weights) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
 
 
 def _read(path: Path) -> dict[str, Tensor]:

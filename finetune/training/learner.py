@@ -1,18 +1,17 @@
-"""The only door to fastai: builds a ``vision_learner`` from our parts, trains its phases, and answers in our types.
+"""The only door to fastai: learners around our networks and batches, schedules, and callbacks.
 
-Nothing outside this module sees a ``Learner``, an ``L`` or a ``DataLoaders``.
+Nothing outside this module sees an ``L``, a ``DataLoaders`` or a ``Callback``; ``Trainer`` holds learners and calls
+their methods.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import os
-import re
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -20,29 +19,48 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
 from fastai.callback.progress import ProgressCallback
-from fastai.callback.schedule import LRFinder, ParamScheduler, valley  # gives Learner its fit_one_cycle, too
+from fastai.callback.schedule import LRFinder, ParamScheduler, SchedCos, combined_cos, valley
 from fastai.data.core import DataLoaders
-from fastai.data.transforms import IntToFloatTensor, Normalize
+from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
-from fastai.torch_core import TensorCategory, TensorImage, set_seed
-from fastai.vision.augment import aug_transforms
+from fastai.optimizer import OptimWrapper
+from fastai.torch_core import set_seed
 from fastai.vision.learner import model_meta, vision_learner
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from finetune.data.pictures import TrainingPictures, ValidationPictures
-from finetune.errors import DataError, DivergedError, ImageError, ResourceError
+from finetune.config import RunConfig
+from finetune.errors import DivergedError
 from finetune.networks.network import Network, parameter_groups
-from finetune.preparation import Job
+from finetune.training.batches import Batches
+from finetune.training.precision import autocast
 from finetune.training.strategies import Phase
 from finetune.types import Reporter
 
+__all__ = [
+    "BestEpoch",
+    "Epoch",
+    "PretrainedInEval",
+    "Progress",
+    "RateCurve",
+    "RateSweep",
+    "StopOnBadLoss",
+    "learner_over_activations",
+    "learner_over_pictures",
+    "rate_curve",
+    "schedule",
+    "set_seed",
+]
+
 CURVE_ENDS = slice(10, -5)
 """What is left of a rate curve: its first and last steps say nothing, as in fastai's ``lr_find``."""
-OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|shared memory|DataLoader worker .* (killed|exited)")
-PARALLEL_DECODERS = min(4, os.cpu_count() or 1)
+SAID_EVERY_S = 2.0
+"""Epochs that are shorter than this are not all said; the history has every one."""
+HIGHEST_LOSS = 1e4
+"""A mean cross-entropy above this has exploded: chance is at the logarithm of the number of classes."""
+CYCLED_MOMENTUM = (0.95, 0.85, 0.95)
+"""How one-cycle moves the momentum against the rate, as in fastai."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,32 +76,143 @@ class Epoch:
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class RateCurve:
-    """The loss while the learning rate grows, and the rate fastai's ``valley`` rule suggests."""
-
-    rates: tuple[float, ...]
-    losses: tuple[float, ...]
-    suggestion: float
+# ── learners ────────────────────────────────────────────────────────────────────────────────────────
 
 
-class FrozenInEval(Callback):  # type: ignore[misc]
+def learner_over_pictures(
+    network: Network,
+    train: Batches,
+    valid: Batches,
+    config: RunConfig,
+    dtype: torch.dtype,
+    callbacks: Sequence[Callback],
+) -> Any:
+    """Return fastai's ``vision_learner`` around a network and batches of normalised images.
+
+    Its parameter groups are ``parameter_groups(body, head)``; the model shares all tensors with the network.
+    """
+
+    def architecture(pretrained: bool) -> nn.Module:  # noqa: ARG001 - fastai's signature; our weights are in already
+        return network.body
+
+    groups = parameter_groups(network.body, network.head)
+    # fastai looks up how to cut and group an architecture in this table; its guesses for unknown ones are wrong.
+    model_meta[architecture] = {"cut": lambda model: model, "split": lambda _: groups}
+    try:
+        learner = vision_learner(
+            DataLoaders(train, valid),
+            architecture,
+            normalize=False,  # the batches are, with the backbone's own statistics
+            n_out=1,  # unused beside a head of our own
+            custom_head=network.head,
+            init=None,  # the head is as it should start
+            **_common(config, callbacks),
+        )
+    finally:
+        del model_meta[architecture]
+    return _finished(learner, dtype)
+
+
+def learner_over_activations(
+    model: nn.Module,
+    groups: list[list[nn.Parameter]],
+    train: Batches,
+    valid: Batches,
+    config: RunConfig,
+    dtype: torch.dtype,
+    callbacks: Sequence[Callback],
+) -> Any:
+    """Return a fastai ``Learner`` around the layers above a boundary and batches of what leaves the ones below."""
+    loaders = DataLoaders(train, valid)
+    return _finished(Learner(loaders, model, splitter=lambda _: groups, **_common(config, callbacks)), dtype)
+
+
+def _common(config: RunConfig, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    return {
+        "loss_func": CrossEntropyLossFlat(),
+        "metrics": accuracy,
+        "opt_func": _optimizer(config),
+        "train_bn": False,  # frozen means frozen, batch norms included
+        "cbs": callbacks,
+    }
+
+
+def _finished(learner: Any, dtype: torch.dtype) -> Any:
+    _compute_in(dtype, learner.model)
+    learner.remove_cb(ProgressCallback)  # progress goes to the reporter,
+    learner.logger = lambda _: None  # and figures to the history; stdout is for results
+    return learner
+
+
+def _compute_in(dtype: torch.dtype, model: nn.Module) -> None:
+    """Let the model compute its training steps in ``dtype``, and everything else in float32."""
+    forward = model.forward
+
+    def mixed(inputs: Tensor) -> Tensor:
+        with autocast(dtype if model.training else torch.float32):
+            logits: Tensor = forward(inputs)
+        return logits.float()
+
+    model.forward = mixed
+
+
+def _optimizer(config: RunConfig) -> Any:
+    """Return torch's optimizer of that name for fastai, fused into one pass over the weights where torch can."""
+    options: dict[str, Any] = {"weight_decay": config.weight_decay}
+    if config.optimizer in ("SGD", "RMSprop"):
+        options["momentum"] = config.momentum
+    if config.optimizer in ("Adam", "AdamW"):
+        options["betas"] = (config.momentum, 0.999)
+    if config.optimizer != "RMSprop":
+        options["fused"] = True
+    return partial(OptimWrapper, opt=getattr(torch.optim, config.optimizer), **options)
+
+
+def schedule(phase: Phase, rates: Sequence[float], config: RunConfig) -> Callback:
+    """Return the course of the rates over a phase, from the highest of each group, under torch's name for it."""
+    highest = np.array(rates)
+    if config.schedule == "OneCycleLR":
+        course = {"lr": combined_cos(phase.rise, highest / phase.start_divisor, highest, highest / 1e5)}
+        if config.optimizer != "Adagrad":  # which has no momentum
+            course["mom"] = combined_cos(phase.rise, *CYCLED_MOMENTUM)
+        return ParamScheduler(course)
+    if config.schedule == "CosineAnnealingLR":
+        return ParamScheduler({"lr": SchedCos(highest, 0 * highest)})
+    return ParamScheduler({"lr": partial(_stepped, highest, phase.epochs, config)})
+
+
+def _stepped(highest: Any, epochs: int, config: RunConfig, share_done: float) -> Any:
+    epoch = int(share_done * epochs + 1e-6)
+    return highest * config.gamma ** (epoch // config.step_epochs)
+
+
+# ── callbacks ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class PretrainedInEval(Callback):  # type: ignore[misc]
     """Keep frozen stages in eval mode, so that what leaves them depends on the picture alone.
 
-    Otherwise frozen batch norms would still move their statistics, and frozen dropout would still drop.
+    With ``keep_statistics``, batch norms of stages that learn stay in eval mode, too: a few small batches say less
+    about the statistics than the pretraining did, and cost more accuracy than unfreezing gains (BENCHMARKS.md).
     """
 
     run_after = TrainEvalCallback
 
+    def __init__(self, body: nn.Sequential, keep_statistics: bool) -> None:
+        self.body, self.keep_statistics = body, keep_statistics
+
     def before_train(self) -> None:
-        """Undo ``model.train()`` for every stage without a parameter to learn."""
-        for stage in self.model[0]:
+        """Undo ``model.train()`` where it would change what was learned before."""
+        for stage in self.body:
             if not any(parameter.requires_grad for parameter in stage.parameters()):
                 stage.eval()
+        for module in self.body.modules():
+            if self.keep_statistics and isinstance(module, _BatchNorm):
+                module.eval()
 
 
-class StopOnNonFiniteLoss(Callback):  # type: ignore[misc]
-    """End training at the first loss that is not a finite number; ``cause`` says where.
+class StopOnBadLoss(Callback):  # type: ignore[misc]
+    """End training at the first loss that is not a finite number or has exploded; ``cause`` says where.
 
     In training that is before it reaches the weights, in validation before they are taken for good ones.
     """
@@ -92,9 +221,10 @@ class StopOnNonFiniteLoss(Callback):  # type: ignore[misc]
 
     def after_loss(self) -> None:
         """Cancel the fit: an error of our own would leave fastai with its words put around it."""
-        if not torch.isfinite(self.loss_grad.detach()).all():
+        loss = float(self.loss_grad.detach())
+        if not loss < HIGHEST_LOSS:
             which = "loss" if self.training else "validation loss"
-            self.cause = f"The {which} became {self.loss.item()} in epoch {self.epoch + 1}, step {self.iter + 1}"
+            self.cause = f"The {which} became {loss:g} in epoch {self.epoch + 1}, step {self.iter + 1}"
             raise CancelFitException
 
 
@@ -117,6 +247,7 @@ class Progress(Callback):  # type: ignore[misc]
 
     def __init__(self, phase: str, history: list[Epoch], reporter: Reporter) -> None:
         self.phase, self.history, self.reporter = phase, history, reporter
+        self.unsaid_s = 0.0
 
     def before_epoch(self) -> None:
         """Start the clock of the epoch."""
@@ -140,98 +271,54 @@ class Progress(Callback):  # type: ignore[misc]
             seconds=round(time.perf_counter() - self.started, 3),
         )
         self.history.append(epoch)
-        losses = f"loss {train_loss:.3f} in training, {valid_loss:.3f} in validation"
-        self.reporter.note(f"{self.phase} {epoch.epoch}/{self.n_epoch}: {losses}, accuracy {score:.1%}")
+        self.unsaid_s += epoch.seconds
+        if self.unsaid_s >= SAID_EVERY_S or epoch.epoch == self.n_epoch:
+            self._say(epoch)
+
+    def _say(self, epoch: Epoch) -> None:
+        self.unsaid_s = 0.0
+        losses = f"loss {epoch.train_loss:.3f} in training, {epoch.valid_loss:.3f} in validation"
+        self.reporter.note(f"{self.phase} {epoch.epoch}/{self.n_epoch}: {losses}, accuracy {epoch.accuracy:.1%}")
 
 
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Say in one line what a decoding process, or torch running out of memory, says in many."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(str(error).strip().rpartition("DataError: ")[2]) from error
-    except RuntimeError as error:  # torch has no class of its own for these on the CPU
-        if not OUT_OF_MEMORY.search(str(error)):
-            raise
-        raise ResourceError("Out of memory; try a smaller --batch-size or --image-size.") from error
+class BestEpoch(Callback):  # type: ignore[misc]
+    """Remember the weights of the epoch with the highest validation accuracy, of equals the one with the lower loss."""
+
+    order = 61  # after Progress, which adds to the history
+
+    def __init__(self, history: list[Epoch]) -> None:
+        self.history = history
+        self.epoch_kept: Epoch | None = None
+
+    def after_epoch(self) -> None:
+        """Copy the weights when they are better than any before."""
+        latest, kept = self.history[-1], self.epoch_kept
+        if kept is None or (latest.accuracy, -latest.valid_loss) > (kept.accuracy, -kept.valid_loss):
+            self.epoch_kept, self._weights = latest, copy.deepcopy(self.model.state_dict())
+
+    def restore_into(self, model: nn.Module) -> None:
+        """Put the kept epoch's weights, where there is one, back into the model that was trained."""
+        if self.epoch_kept:
+            model.load_state_dict(self._weights)
 
 
-class Trainer:
-    """The network of a job, its pictures, and fastai's learner around them; seeds every random generator.
+# ── the learning rate ───────────────────────────────────────────────────────────────────────────────
 
-    The network is trained in place.
+
+@dataclass(frozen=True, kw_only=True)
+class RateCurve:
+    """The loss while the learning rate grows, and the rate fastai's ``valley`` rule suggests."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+def rate_curve(rates: Iterable[float], losses: Iterable[Tensor]) -> RateCurve:
+    """Return the curve up to where the loss is no number any more, and the rate it suggests.
+
+    Raises ``DivergedError`` when nothing usable is left.
     """
-
-    def __init__(self, job: Job, reporter: Reporter) -> None:
-        self.history: list[Epoch] = []
-        self._network = job.network
-        self._reporter = reporter
-        set_seed(job.config.seed, reproducible=True)
-        train = TrainingPictures(job.split.train, job.dataset.labels, job.preprocessing)
-        valid = ValidationPictures(job.split.valid, job.dataset.labels, job.preprocessing)
-        loaders = _loaders(train, valid, job.config.batch_size)
-        self._guard = StopOnNonFiniteLoss()
-        self._learner = _vision_learner(job.network, loaders, [FrozenInEval(), self._guard])
-
-    @_plain_errors()
-    def find_rate(self, phase: Phase) -> RateCurve:
-        """Return the learning-rate curve of a phase (Smith 2017); the weights stay as they were.
-
-        Raises ``DivergedError`` when the curve has no usable part.
-        """
-        learner = self._learner
-        learner.freeze_to(phase.frozen_groups)
-        self._reporter.begin("Finding the learning rate")
-        before = self.snapshot()
-        sweep = RateSweep()
-        with learner.removed_cbs(self._guard):
-            learner.fit(sweep.num_it // len(learner.dls.train) + 1, cbs=sweep, reset_opt=True)
-        self.restore(before)
-        self._reporter.end()
-        return _rate_curve(learner.recorder.lrs, learner.recorder.losses)
-
-    @_plain_errors()
-    def train(self, phase: Phase) -> float:
-        """Train one phase and return the validation accuracy (0..1) at its end.
-
-        Raises ``DivergedError`` at the first loss that is not finite.
-        """
-        learner = self._learner
-        learner.freeze_to(phase.frozen_groups)
-        self._reporter.begin(f"Training, {phase.name}", phase.epochs * len(learner.dls.train))
-        learner.fit_one_cycle(
-            phase.epochs,
-            phase.rates,
-            pct_start=phase.rise,
-            div=phase.start_divisor,
-            reset_opt=True,
-            cbs=Progress(phase.name, self.history, self._reporter),
-        )
-        self._reporter.end()
-        if self._guard.cause:
-            raise DivergedError(
-                f"{self._guard.cause}; try a lower --lr or --unfrozen-lr ('finetune lr-find' suggests one)."
-            )
-        return self.history[-1].accuracy
-
-    @_plain_errors()
-    def probabilities(self) -> NDArray[np.float32]:
-        """Return the network's answers to the validation pictures, in their order: float32 (N, K)."""
-        predictions, _ = self._learner.get_preds(ds_idx=1)
-        return predictions.numpy()  # type: ignore[no-any-return]
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """Return a copy of all weights."""
-        return copy.deepcopy(self._network.state_dict())
-
-    def restore(self, weights: dict[str, Tensor]) -> None:
-        """Put back weights that ``snapshot`` copied."""
-        self._network.load_state_dict(weights)
-
-
-def _rate_curve(rates: Iterable[float], losses: Iterable[Tensor]) -> RateCurve:
-    """Return the curve up to where the loss is no number any more, and the rate it suggests."""
     pairs = ((float(rate), float(loss)) for rate, loss in zip(rates, losses, strict=True))
     finite = list(takewhile(lambda pair: math.isfinite(pair[1]), pairs))[CURVE_ENDS]
     if not finite:
@@ -241,76 +328,3 @@ def _rate_curve(rates: Iterable[float], losses: Iterable[Tensor]) -> RateCurve:
     kept_rates, kept_losses = zip(*finite, strict=True)
     suggestion, _ = valley(kept_rates, kept_losses, len(finite))
     return RateCurve(rates=kept_rates, losses=kept_losses, suggestion=suggestion)
-
-
-def _vision_learner(network: Network, loaders: Any, callbacks: list[Callback]) -> Any:
-    def architecture(pretrained: bool) -> nn.Module:  # noqa: ARG001 - fastai's signature; our weights are in already
-        return network.body
-
-    groups = parameter_groups(network.body, network.head)
-    # fastai looks up how to cut and group an architecture in this table; its guesses for unknown ones are wrong.
-    model_meta[architecture] = {"cut": lambda model: model, "split": lambda _: groups}
-    try:
-        learner = vision_learner(
-            loaders,
-            architecture,
-            normalize=False,  # the loaders do, with the backbone's own statistics
-            n_out=len(loaders.vocab),
-            loss_func=CrossEntropyLossFlat(),
-            metrics=accuracy,
-            custom_head=network.head,
-            init=None,  # the head is as it should start
-            train_bn=False,  # frozen means frozen, batch norms included
-            cbs=callbacks,
-        )
-    finally:
-        del model_meta[architecture]
-    learner.remove_cb(ProgressCallback)  # progress goes to the reporter,
-    learner.logger = lambda _: None  # and figures to the history; stdout is for results
-    return learner
-
-
-def _loaders(train: TrainingPictures, valid: ValidationPictures, batch_size: int) -> Any:
-    size = min(batch_size, len(train))
-    mean, std = valid.preprocessing.mean, valid.preprocessing.std
-    loaders = DataLoaders.from_dsets(
-        Typed(train, split_idx=0),
-        Typed(valid, split_idx=1),
-        bs=size,
-        drop_last=(len(train) % size == 1, False),  # batch norm cannot learn from a batch of one
-        num_workers=_workers(len(train)),
-        device="cpu",
-        after_batch=[
-            IntToFloatTensor(),
-            # Light only: pictures come cut and mirrored, and turning and warping cost accuracy in so few epochs.
-            *aug_transforms(do_flip=False, max_rotate=0, max_zoom=1, max_warp=0),
-            Normalize.from_stats(mean, std),
-        ],
-    )
-    loaders.vocab = valid.labels
-    return loaders
-
-
-def _workers(pictures: int) -> int:
-    return 0 if pictures < 64 else PARALLEL_DECODERS  # starting processes costs more than a few pictures
-
-
-class Typed(Dataset[tuple[Any, Any]]):
-    """Pictures in the tensor classes by which fastai chooses what a transform does to them.
-
-    ``split_idx`` is how fastai tells training (0) from validation (1); without it, it augments both.
-    """
-
-    def __init__(self, pictures: ValidationPictures, split_idx: int) -> None:
-        self.pictures = pictures
-        self.split_idx = split_idx
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        try:
-            image, target = self.pictures[index]
-        except ImageError as error:  # which is more than a text, and so would not survive the way from a process
-            raise DataError(f"{error}. It was readable before; leave the pictures alone while training.") from error
-        return TensorImage(image), TensorCategory(target)

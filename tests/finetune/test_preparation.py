@@ -1,14 +1,19 @@
-"""What a data set hands over is checked before anything is trained on it."""
+"""Everything that can be known to be wrong is known before anything is trained."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from finetune.errors import DataError, PluginError
-from finetune.preparation import check_dataset
+from finetune.errors import ConfigError, DataError, PluginError
+from finetune.intent import discover
+from finetune.networks.weights import load_weights
+from finetune.preparation import Job, check_dataset, prepare
+from finetune.reporting import SILENT
 from finetune.types import Dataset, Example
 
 
@@ -35,3 +40,104 @@ def test_labels_that_repeat_are_the_plugins_fault() -> None:
 def test_paths_that_are_text_are_the_plugins_fault() -> None:
     with pytest.raises(PluginError, match=r"the path of an example is not a pathlib\.Path"):
         check_dataset(handed_over(path="a.jpg"))
+
+
+# ── the job ─────────────────────────────────────────────────────────────────────────────────────────
+
+TINY: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "none", "image_size": 32}
+
+
+def job_of(pictures: Path, **options: Any) -> Job:
+    return prepare(discover({"data": pictures, **TINY, **options}), SILENT)
+
+
+def refusal(pictures: Path, **options: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        job_of(pictures, **options)
+    return str(caught.value)
+
+
+def test_the_network_is_kept_up_to_a_layer(pictures: Path) -> None:
+    whole, part = job_of(pictures), job_of(pictures, layer="stage2")
+
+    assert whole.groups == ["stem", "stage1", "stage2", "stage3", "head"]
+    assert part.groups == ["stem", "stage1", "stage2", "head"]
+    assert part.network(torch.zeros(2, 3, 32, 32)).shape == (2, 2)
+
+
+def test_a_layer_that_does_not_exist_is_refused_with_the_nearest(pictures: Path) -> None:
+    assert refusal(pictures, layer="stag2") == (
+        "Unknown --layer 'stag2'. Did you mean 'stage2'? Known: stage1, stage2, stage3, stem."
+    )
+
+
+def test_the_head_is_the_one_that_was_asked_for(pictures: Path) -> None:
+    kinds = [job_of(pictures, head=head).network.head for head in ("linear", "fastai")]
+
+    assert [sum(isinstance(m, torch.nn.Linear) for m in head.modules()) for head in kinds] == [1, 2]
+
+
+def test_size_and_crop_are_the_backbones_unless_they_are_given(pictures: Path) -> None:
+    given, own = job_of(pictures, crop_fraction=1.0), job_of(pictures, image_size=None)
+
+    assert (given.preprocessing.image_size_px, given.preprocessing.crop_fraction) == (32, 1.0)
+    assert (own.preprocessing.image_size_px, own.preprocessing.crop_fraction) == (224, 0.875)
+
+
+@pytest.mark.parametrize(
+    ("said", "strategy"),
+    [({}, "scratch"), ({"strategy": "probe"}, "probe"), ({"strategy": "scratch"}, "scratch")],
+)
+def test_with_random_weights_auto_is_scratch_and_what_is_asked_for_stays(
+    pictures: Path, said: dict[str, Any], strategy: str
+) -> None:
+    assert job_of(pictures, **said).strategy == strategy
+
+
+def test_from_scratch_no_weights_are_loaded_whatever_is_given(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("finetune.preparation.load_weights", lambda *args: asked.append(args[2]) or load_weights(*args))
+
+    job = job_of(pictures, strategy="scratch", weights="pretrained")
+
+    assert (asked, job.weights.name) == (["none"], "none")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said", "unused"),
+    [
+        ("scratch", {"unfreeze": 2, "unfrozen_lr": 1e-4}, "--unfreeze, --unfrozen-lr"),
+        ("probe", {"unfreeze": 2}, "--unfreeze"),
+        ("svm", {"unfrozen_lr": 1e-4}, "--unfrozen-lr"),
+        ("logreg", {"unfreeze": 1}, "--unfreeze"),
+        ("gradual", {"unfreeze": 2, "unfrozen_lr": 1e-4}, "--unfreeze"),
+    ],
+)
+def test_options_without_effect_are_told_so(pictures: Path, strategy: str, said: dict[str, Any], unused: str) -> None:
+    notes = job_of(pictures, strategy=strategy, **said).notes
+
+    assert f"With --strategy {strategy}, {unused} has no effect." in notes
+
+
+@pytest.mark.parametrize("strategy", ["finetune", "partial"])
+def test_options_with_an_effect_are_not_told_of(pictures: Path, strategy: str) -> None:
+    notes = job_of(pictures, strategy=strategy, unfreeze=2, unfrozen_lr=1e-4).notes
+
+    assert not [note for note in notes if "no effect" in note]
+
+
+def test_the_origin_of_a_backbone_names_code_and_version(pictures: Path) -> None:
+    origin = job_of(pictures).backbone_origin
+
+    assert origin.startswith("finetune.builtin.")
+    assert " of finetune 0" in origin
+
+
+@pytest.mark.parametrize("strategy", ["svm", "logreg", "probe"])
+def test_a_class_of_a_single_picture_cannot_be_split(picture_folder: Callable[..., Path], strategy: str) -> None:
+    pictures = picture_folder()
+    for path in sorted((pictures / "dog").iterdir())[1:]:
+        path.unlink()
+
+    with pytest.raises(DataError, match="dog"):
+        job_of(pictures, strategy=strategy)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 import finetune
+from finetune.config import Head
 from finetune.errors import ModelError
-from finetune.networks.network import Network, assemble, build_backbone
+from finetune.networks.network import Network, assemble, build_backbone, keep_up_to
 from finetune.plugins import load_plugins
 from finetune.to_onnx import OPSET, Deployed, to_onnx
 from finetune_export import Predictor, golden, model_file
@@ -47,6 +48,7 @@ QUICK = {
     "vgg11": 32,
     "vit_b_32": 32,
 }
+SIZE = 32
 SLOW = {
     "densenet121": 32,
     "efficientnet_b0": 32,
@@ -102,10 +104,11 @@ def contract_for(name: str, size: int, **changes: Any) -> Contract:
     return Contract(**(facts | changes))  # type: ignore[arg-type]
 
 
-def network_of(name: str, size: int) -> Network:
+def network_of(name: str, size: int, head: Head = "linear", layer: str | None = None) -> Network:
     """Build a network as if it were trained: norms with statistics of their own, and a head that has opinions."""
     torch.manual_seed(0)
-    network = assemble(build_backbone(load_plugins().find_backbone(name), size), len(LABELS), size)
+    model = keep_up_to(build_backbone(load_plugins().find_backbone(name), size), layer)
+    network = assemble(model, len(LABELS), size, head)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -115,8 +118,8 @@ def network_of(name: str, size: int) -> Network:
     return network.eval()
 
 
-def exported(name: str, size: int, **changes: Any) -> Exported:
-    network, contract = network_of(name, size), contract_for(name, size, **changes)
+def exported(name: str, size: int, head: Head = "linear", layer: str | None = None, **changes: Any) -> Exported:
+    network, contract = network_of(name, size, head, layer), contract_for(name, size, **changes)
     return Exported(network, contract, to_onnx(network, contract))
 
 
@@ -138,20 +141,40 @@ def test_no_family_of_backbones_is_left_out() -> None:
     [*QUICK.items(), *(pytest.param(name, size, marks=pytest.mark.slow) for name, size in SLOW.items())],
 )
 def test_the_file_answers_like_torch_at_any_batch_size(name: str, size: int) -> None:
-    found = exported(name, size)
+    assert_answers_like_torch(exported(name, size), size)
 
+
+def assert_answers_like_torch(found: Exported, size: int) -> None:
     for count in (1, 3):
         pictures = random_pictures(count, size)
         probabilities, embedding = found.file_says(pictures)
         expected, features = found.torch_says(pictures)
         assert probabilities.shape == (count, len(LABELS))
+        assert embedding.shape == features.shape
         assert np.abs(probabilities - expected).max() < 1e-4
         assert np.abs(embedding - features).max() < 1e-4 * max(1, np.abs(features).max())
 
 
-# ── one file that says all ──────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("name", "head", "layer", "width"),
+    [
+        ("squeezenet1_1", "fastai", None, 2 * 512),
+        ("squeezenet1_1", "linear", "stage1", 128),
+        ("swin_t", "linear", "stem", 96),
+        ("swin_t", "fastai", "stem", 2 * 96),
+        ("vit_b_32", "fastai", "stem", 768),
+    ],
+)
+def test_every_head_and_a_body_that_was_cut_answer_like_torch(
+    name: str, head: Head, layer: str | None, width: int
+) -> None:
+    found = exported(name, QUICK[name], head, layer)
 
-SIZE = 32
+    assert_answers_like_torch(found, QUICK[name])
+    assert found.torch_says(random_pictures(2, QUICK[name]))[1].shape == (2, width)
+
+
+# ── one file that says all ──────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +219,13 @@ def test_the_file_keeps_its_contract_and_the_hash_of_its_graph(small: Exported) 
 
     assert found.graph_sha256 == file.graph_sha256
     assert (found.labels, found.preprocessing) == (LABELS, small.contract.preprocessing)
+
+
+def test_what_was_cut_off_is_not_in_the_file(small: Exported) -> None:
+    cut = exported("squeezenet1_1", SIZE, layer="stage1").file
+
+    assert len(cut) < len(small.file) / 4
+    assert (b"stage3" in small.file, b"stage3" in cut, b"stage1" in cut) == (True, False, True)
 
 
 def test_the_golden_pairs_inside_are_torchs_own_answers(small: Exported) -> None:

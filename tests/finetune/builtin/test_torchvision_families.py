@@ -17,12 +17,15 @@ from finetune.errors import ConfigError, PluginError
 from finetune.networks.network import (
     BackboneModel,
     Network,
+    assemble,
     build_backbone,
-    feature_width,
     group_names,
+    keep_up_to,
     make_body,
     make_head,
     original_keys,
+    output_form,
+    output_width,
     parameter_groups,
 )
 from finetune.networks.weights import load_weights
@@ -50,6 +53,9 @@ HEADS = {
     "vgg": ["classifier"],
     "vit": ["heads"],
 }
+
+# Whose stages end by putting side by side what several layers computed.
+JOINING = {"densenet", "googlenet", "inception_v3", "shufflenet_v2", "squeezenet"}
 
 # The smallest of each family (more where its members differ in kind), at a size that keeps the forward cheap.
 SMALLEST = {
@@ -129,13 +135,13 @@ def test_three_to_six_named_stages_partition_the_parameters_with_the_head(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_the_feature_width_is_what_the_original_classifier_takes(name):
+def test_the_width_of_the_body_is_what_the_original_classifier_takes(name):
     model = on_meta(name)
     layer = next(part for part in head_of(name, model).modules() if isinstance(part, nn.Linear | nn.Conv2d))
     taken = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
     cells = {"alexnet": 6 * 6, "vgg": 7 * 7}.get(BACKBONES[name].family, 1)  # those two classify flattened maps
-    expected = (taken // cells, BACKBONES[name].family != "vit")
-    assert feature_width(make_body(model), BACKBONES[name].image_size_px) == expected
+    expected = (taken // cells, 2 if BACKBONES[name].family == "vit" else 4)
+    assert output_width(make_body(model), BACKBONES[name].image_size_px) == expected
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -150,13 +156,26 @@ def test_the_smallest_image_size_is_the_smallest_that_works(name):
     backbone = BACKBONES[name]
     smallest = backbone.min_image_size_px
     body = make_body(on_meta(name, smallest)).eval()
-    feature_width(body, smallest)
+    output_width(body, smallest)
     if smallest > 1:
         with pytest.raises((PluginError, ConfigError)):
-            feature_width(make_body(on_meta(name, smallest - 1)).eval(), smallest - 1)
+            output_width(make_body(on_meta(name, smallest - 1)).eval(), smallest - 1)
     if smallest > 1 and backbone.image_size_multiple_px == 1:  # and it is the network, not our check, that refuses
         with pytest.raises(PluginError, match=f"The body fails on a {smallest - 1} px image"):
-            feature_width(body, smallest - 1)
+            output_width(body, smallest - 1)
+
+
+@pytest.mark.parametrize(("name", "size"), SMALLEST.items())
+def test_the_body_can_end_at_every_stage_and_hands_on_channels_last_only_where_it_says_so(name, size):
+    model, family = on_meta(name, size), BACKBONES[name].family
+    for count, (stage, layers) in enumerate(model.stages, start=1):
+        is_inner = count < len(model.stages)
+        width, ndim = output_width(make_body(keep_up_to(model, stage)).eval(), size)
+        shape = output_form(make_body(model)[:count].eval(), size).shape
+        assert ndim == len(shape) == (4 if family != "vit" else 3 if is_inner else 2)
+        assert width == shape[-1 if family == "vit" or (is_inner and model.channels_last) else 1], stage
+        widths = {tensor.shape[0] for tensor in layers.state_dict().values() if tensor.ndim}
+        assert width in widths or family in JOINING, f"{stage} hands on {width}, which no layer has"
 
 
 # ── the smallest of each family, with numbers ───────────────────────────────────────────────────────
@@ -246,9 +265,7 @@ def test_a_training_step_changes_every_group_and_leaves_frozen_stages_alone(name
 
 
 def assembled(name: str, model: BackboneModel) -> Network:
-    body = make_body(model).train()
-    features, is_map = feature_width(body, SMALLEST[name])
-    return Network(body, make_head(features, 3, is_map=is_map), original_keys(model))
+    return assemble(model, 3, SMALLEST[name]).train()
 
 
 def differs(old: Tensor, new: Tensor) -> bool:

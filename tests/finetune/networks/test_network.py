@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from finetune.errors import ConfigError, DataError, PluginError
 from finetune.networks.network import (
     BackboneModel,
-    Network,
+    assemble,
     build_backbone,
     check_image_size,
-    feature_width,
     group_names,
     make_body,
     make_head,
     original_keys,
+    output_form,
+    output_width,
     parameter_groups,
     state_to_save,
 )
@@ -41,12 +42,6 @@ def tiny() -> BackboneModel:
     model = Tiny()
     stages = (("stem", nn.Sequential(model.conv1, model.norm)), ("act", nn.ReLU()), ("stage1", model.conv2))
     return BackboneModel(model=model, stages=stages)
-
-
-def network_of(model: BackboneModel, classes: int = 3) -> Network:
-    body = make_body(model)
-    features, is_map = feature_width(body, 16)
-    return Network(body, make_head(features, classes, is_map=is_map), original_keys(model))
 
 
 def backbone(build: str = "tiny_plugin:build", **facts: int) -> Backbone:
@@ -154,35 +149,8 @@ def test_the_body_shares_its_tensors_with_the_original():
     assert body.stage1.weight is model.model.conv2.weight
 
 
-def test_a_maps_features_are_its_means():
-    features = torch.randn(2, 5, 3, 4)
-    torch.testing.assert_close(make_head(5, 3).pool(features), features.flatten(2).mean(2))
-
-
-def test_a_vector_passes_the_pool_unchanged():
-    features = torch.randn(2, 5)
-    head = make_head(5, 3, is_map=False)
-    assert head.pool(features) is features
-    assert head.eval()(features).shape == (2, 3)
-
-
-def test_a_new_head_does_not_care_how_large_a_backbones_features_are():
-    classifier = make_head(5, 3).eval().classifier
-    features = torch.randn(4, 5)
-    torch.testing.assert_close(classifier(1000 * features), classifier(features), rtol=1e-3, atol=1e-4)
-
-
-def test_a_new_head_prefers_no_class():
-    probabilities = make_head(1280, 4).eval().classifier(torch.randn(64, 1280)).softmax(dim=1)
-    assert (probabilities.mean(dim=0) - 0.25).abs().max() < 0.1
-
-
-def test_a_head_adds_one_weight_a_feature_and_class():
-    assert [tuple(p.shape) for p in make_head(5, 3).parameters()] == [(3, 5), (3,)]
-
-
 def test_a_network_embeds_and_classifies():
-    network = network_of(tiny()).eval()
+    network = assemble(tiny(), 3, 16).eval()
     images = torch.randn(2, 3, 16, 16)
     embedding, logits = network.embed(images), network(images)
     assert embedding.shape == (2, 6)
@@ -191,35 +159,55 @@ def test_a_network_embeds_and_classifies():
     torch.testing.assert_close(nn.Sequential(network.body, network.head)(images), logits)
 
 
-# ── feature width ───────────────────────────────────────────────────────────────────────────────────
+# ── what a body returns ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_feature_width_costs_no_statistics_no_randomness_and_no_mode():
+def test_asking_for_the_width_costs_no_statistics_no_randomness_and_no_mode():
     body = make_body(tiny()).train()
     before = {key: tensor.clone() for key, tensor in body.state_dict().items()}
     randomness = torch.get_rng_state()
-    assert feature_width(body, 16) == (6, True)
+    assert output_width(body, 16) == (6, 4)
     assert all(torch.equal(before[key], tensor) for key, tensor in body.state_dict().items())
     assert all(parameter.device.type == "cpu" for parameter in body.parameters())
     assert torch.equal(torch.get_rng_state(), randomness)
     assert body.training
 
 
-def test_the_feature_width_of_a_vector_is_its_length():
-    assert feature_width(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 7)), 8) == (7, False)
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([nn.Conv2d(3, 5, 3)], (5, 4)),
+        ([nn.Flatten(), nn.Linear(3 * 8 * 8, 7)], (7, 2)),
+        ([nn.Flatten(2), nn.Linear(8 * 8, 9)], (9, 3)),  # three tokens of nine numbers
+    ],
+)
+def test_the_width_is_that_of_channels_of_a_vector_or_of_tokens(layers, expected):
+    assert output_width(nn.Sequential(*layers), 8) == expected
+
+
+def test_the_form_of_an_output_has_a_shape_and_a_type_and_no_numbers():
+    form = output_form(make_body(tiny()), 16)
+    assert (tuple(form.shape), form.dtype, form.device.type) == ((2, 6, 5, 5), torch.float32, "meta")
 
 
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (nn.Flatten(2), "The body must return (N, C, h, w) or (N, D), and returned (2, 3, 64) for N = 2."),
-        (nn.Flatten(0), "The body must return (N, C, h, w) or (N, D), and returned (384,) for N = 2."),
+        (nn.Flatten(0), "The body must return (N, C, h, w), (N, T, C) or (N, C), and returned (384,) for N = 2."),
+        (
+            nn.Unflatten(1, (1, 3)),
+            "The body must return (N, C, h, w), (N, T, C) or (N, C), and returned (2, 1, 3, 8, 8) for N = 2.",
+        ),
+        (
+            nn.AdaptiveMaxPool2d(1, return_indices=True),
+            "The body must return (N, C, h, w), (N, T, C) or (N, C), and returned tuple for N = 2.",
+        ),
         (nn.MaxPool2d(9), "The body fails on a 8 px image: RuntimeError: "),
     ],
 )
 def test_a_body_without_features_is_refused(body, text):
     with pytest.raises(PluginError) as broken:
-        feature_width(nn.Sequential(body), 8)
+        output_width(nn.Sequential(body), 8)
     assert str(broken.value).startswith(text)
     assert "\n" not in str(broken.value)
 
@@ -267,7 +255,7 @@ def test_a_stage_with_a_tensor_of_its_own_is_refused():
 
 
 def test_a_saved_state_has_published_keys_and_the_heads_own():
-    network = network_of(tiny())
+    network = assemble(tiny(), 3, 16)
     network.body.stage1.to(memory_format=torch.channels_last)
     state = state_to_save(network)
     assert {key for key in state if not key.startswith("head.")} == {k for k in Tiny().state_dict() if "fc" not in k}

@@ -1,339 +1,249 @@
+"""The door to fastai: learners that stop before they do harm, keep frozen what is frozen, and tell what they did."""
+
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
-import fastai.optimizer
-import numpy as np
 import pytest
 import torch
+from fastai.callback.core import Callback
+from fastai.vision.learner import model_meta
+from torch import Tensor, nn
 
 import finetune
-from finetune.errors import DataError, DivergedError
-from finetune.intent import discover
-from finetune.preparation import Job, prepare
-from finetune.reporting import SILENT
-from finetune.run import run
-from finetune.training.learner import Trainer
-from finetune.training.strategies import Phase, plan
-from finetune_export.image import read_pixels
+from finetune.config import RunConfig, RunOptions, resolve
+from finetune.errors import DivergedError
+from finetune.networks.network import Network, make_head, parameter_groups
+from finetune.training.batches import Batches
+from finetune.training.learner import (
+    CURVE_ENDS,
+    HIGHEST_LOSS,
+    BestEpoch,
+    Epoch,
+    PretrainedInEval,
+    Progress,
+    StopOnBadLoss,
+    learner_over_activations,
+    learner_over_pictures,
+    rate_curve,
+    schedule,
+)
+from finetune.training.strategies import Phase
 
-SMALL = {"backbone": "shufflenet_v2_x0_5", "weights": "none", "image_size": 32, "batch_size": 4}
-"""A network with batch norms everywhere, which is what can go wrong while it is frozen."""
+RATES = (0.001, 0.01)
 
-State = dict[str, torch.Tensor]
 
+class Reports:
+    """A reporter that remembers."""
 
-@pytest.fixture
-def job(pictures: Path) -> Job:
-    return job_of(pictures)
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.steps = 0
 
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
-def job_of(pictures: Path, **options: Any) -> Job:
-    return prepare(discover({"data": pictures, **SMALL, **options}), SILENT)
+    def begin(self, title: str, total: int | None = None) -> None: ...
 
+    def advance(self, steps: int = 1, detail: str = "") -> None:  # noqa: ARG002
+        self.steps += steps
 
-def phases_of(job: Job, lr: float = 0.01) -> tuple[Phase, ...]:
-    """Plan as for pretrained weights: random ones are trained in one phase, with nothing frozen."""
-    return plan(job.config, job.groups, lr, from_scratch=False)
+    def end(self) -> None: ...
 
 
-def state_of(job: Job) -> State:
-    return {key: tensor.clone() for key, tensor in job.network.state_dict().items()}
+class Steps(Callback):  # type: ignore[misc]
+    """Counts the steps of the optimizer."""
 
+    taken = 0
 
-def changed(before: State, after: State) -> set[str]:
-    return {key for key in before if not torch.equal(before[key], after[key])}
+    def before_step(self) -> None:
+        self.taken += 1
 
 
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
-    """Write down the learning rates of all parameter groups at every step of the optimiser."""
-    rates: list[list[float]] = []
-    step = fastai.optimizer.Optimizer.step
+def config_of(**said: Any) -> RunConfig:
+    return resolve(cast(RunOptions, said))
 
-    def noted(self: Any, *args: Any, **options: Any) -> None:
-        rates.append([float(hyper["lr"]) for hyper in self.hypers])
-        step(self, *args, **options)
 
-    monkeypatch.setattr(fastai.optimizer.Optimizer, "step", noted)
-    return rates
+def model() -> nn.Sequential:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
 
 
-# ── steps and rates ─────────────────────────────────────────────────────────────────────────────────
+def batches(count: int = 12, size: int = 4, inputs: Tensor | None = None) -> Batches:
+    torch.manual_seed(4)
+    made = torch.randn(count, 4) if inputs is None else inputs
+    return Batches(lambda indices, _: made[indices], torch.arange(len(made)) % 2, size)
 
 
-def test_every_batch_is_exactly_one_step_of_the_optimiser(
-    picture_folder: Callable[..., Path], steps: list[list[float]]
-) -> None:
-    job = job_of(picture_folder(count=7), valid_share=0.14, freeze_epochs=3)  # 12 to train on: 3 batches of 4
+def learner_of(
+    net: nn.Sequential,
+    config: RunConfig | None = None,
+    callbacks: Sequence[Callback] = (),
+    *,
+    train: Batches | None = None,
+    valid: Batches | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Any:
+    groups = [list(net[0].parameters()), list(net[2].parameters())]
+    loaders = (train or batches(), valid or batches())
+    return learner_over_activations(net, groups, *loaders, config or config_of(), dtype, callbacks)
 
-    Trainer(job, SILENT).train(phases_of(job)[0])
 
-    assert len(job.split.train) == 12
-    assert len(steps) == 3 * 3
+# ── bad losses ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_group_learns_at_the_rates_of_the_phase(job: Job, steps: list[list[float]]) -> None:
-    _, unfrozen = phases_of(job, lr=0.02)
+def stopped(train: Batches | None = None, valid: Batches | None = None) -> tuple[str, nn.Sequential, Steps]:
+    guard, steps, net = StopOnBadLoss(), Steps(), model()
+    learner_of(net, callbacks=[guard, steps], train=train, valid=valid).fit(2, list(RATES))
+    return guard.cause, net, steps
 
-    Trainer(job, SILENT).train(unfrozen)
 
-    assert steps[0] == pytest.approx([rate / unfrozen.start_divisor for rate in unfrozen.rates])
-    for rates in steps:
-        assert np.array(rates) / rates[-1] == pytest.approx(np.array(unfrozen.rates) / unfrozen.rates[-1])
-    assert max(rates[-1] for rates in steps) <= unfrozen.rates[-1]
+def bad_from(index: int, value: float) -> Tensor:
+    inputs = torch.ones(12, 4)
+    inputs[index:] = value
+    return inputs
 
 
-def test_the_history_has_a_line_for_every_epoch_of_every_phase(job: Job) -> None:
-    trainer = Trainer(job, SILENT)
-    frozen, unfrozen = phases_of(job)
+@pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
+def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(value: float) -> None:
+    inputs = bad_from(0, value) * torch.tensor([1.0, -1.0, 1.0, 1.0])
 
-    trainer.train(frozen)
-    accuracy = trainer.train(unfrozen)
+    cause, net, steps = stopped(train=batches(inputs=inputs))
 
-    assert [(line.phase, line.epoch) for line in trainer.history] == [
-        *(("frozen", epoch) for epoch in range(1, frozen.epochs + 1)),
-        *(("unfrozen", epoch) for epoch in range(1, unfrozen.epochs + 1)),
-    ]
-    assert all(math.isfinite(line.train_loss) and math.isfinite(line.valid_loss) for line in trainer.history)
-    assert accuracy == trainer.history[-1].accuracy == share_of_right_answers(job, trainer)
+    assert re.fullmatch(r"The loss became (nan|inf) in epoch 1, step 1", cause)
+    assert steps.taken == 0
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), model().parameters(), strict=True))
 
 
-def share_of_right_answers(job: Job, trainer: Trainer) -> float:
-    return float((trainer.probabilities().argmax(axis=1) == job.valid_targets).mean())
+def test_a_bad_loss_is_told_with_its_step() -> None:
+    cause, _, steps = stopped(train=batches(inputs=bad_from(8, math.nan)))
 
+    assert (cause, steps.taken) == ("The loss became nan in epoch 1, step 3", 2)
 
-def test_one_picture_more_than_a_batch_holds_can_be_trained_on(
-    picture_folder: Callable[..., Path], steps: list[list[float]]
-) -> None:
-    job = job_of(picture_folder(count=4, parts=("train", "valid")), batch_size=7, epochs=1)
-    assert len(job.split.train) == 7 + 1
 
-    Trainer(job, SILENT).train(phases_of(job)[1])
+def test_a_validation_loss_that_is_no_number_stops_too() -> None:
+    cause, _, steps = stopped(valid=batches(inputs=bad_from(4, math.nan)))
 
-    assert len(steps) == 1
+    assert (cause, steps.taken) == ("The validation loss became nan in epoch 1, step 2", 3)
 
 
-def test_fewer_pictures_than_a_batch_holds_can_be_trained_on(job: Job, steps: list[list[float]]) -> None:
-    Trainer(job, SILENT).train(phases_of(job)[1])
+def test_a_loss_that_exploded_stops_while_it_is_still_a_number() -> None:
+    guard = StopOnBadLoss()
+    net = nn.Sequential(nn.Linear(4, 5), nn.Identity(), nn.Linear(5, 2))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(10 * HIGHEST_LOSS)
 
-    assert len(steps) == job.config.epochs * math.ceil(len(job.split.train) / 4)
+    learner_of(net, callbacks=[guard]).fit(1, list(RATES))
 
+    found = re.fullmatch(r"The loss became (\S+) in epoch 1, step 1", guard.cause)
+    assert found is not None
+    assert HIGHEST_LOSS < float(found[1]) < math.inf
 
-# ── what is frozen stays frozen ─────────────────────────────────────────────────────────────────────
 
+def test_a_loss_as_it_should_be_stops_nothing() -> None:
+    cause, _, steps = stopped()
 
-def test_while_the_body_is_frozen_neither_its_weights_nor_its_statistics_move(job: Job) -> None:
-    trainer, before = Trainer(job, SILENT), state_of(job)
+    assert (cause, steps.taken) == ("", 2 * 3)
 
-    trainer.train(phases_of(job)[0])
 
-    moved = changed(before, state_of(job))
-    assert moved == {key for key in before if key.startswith("head.")}
+# ── arithmetic ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_after_a_partial_unfreeze_only_the_upper_stages_move(pictures: Path) -> None:
-    job = job_of(pictures, unfreeze=2)
-    trainer, before = Trainer(job, SILENT), state_of(job)
+class Watched(nn.Linear):
+    """Writes down in what type it computes, while training and otherwise."""
 
-    trainer.train(phases_of(job)[1])
+    def __init__(self) -> None:
+        super().__init__(4, 5)
+        self.seen: set[tuple[bool, torch.dtype]] = set()
 
-    stages = {".".join(key.split(".")[:2]) for key in changed(before, state_of(job)) if key.startswith("body.")}
-    assert job.groups == ["stem", "stage2", "stage3", "stage4", "conv5", "head"]
-    assert stages == {"body.stage4", "body.conv5"}
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = super().forward(inputs)
+        self.seen.add((self.training, outputs.dtype))
+        return outputs
 
 
-def test_after_unfreezing_every_parameter_moves(job: Job) -> None:
-    trainer, before = Trainer(job, SILENT), state_of(job)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_only_training_steps_are_computed_in_the_type_asked_for(dtype: torch.dtype) -> None:
+    watched = Watched()
+    net = nn.Sequential(watched, nn.Tanh(), nn.Linear(5, 2))
 
-    trainer.train(phases_of(job)[1])
+    learner_of(net, dtype=dtype).fit(1, list(RATES))
 
-    assert {name for name, _ in job.network.named_parameters()} <= changed(before, state_of(job))
+    assert watched.seen == {(True, dtype), (False, torch.float32)}
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
 
 
-def test_a_snapshot_that_is_restored_brings_back_every_tensor(job: Job) -> None:
-    trainer, before = Trainer(job, SILENT), state_of(job)
-    snapshot = trainer.snapshot()
-    trainer.train(phases_of(job)[1])
+def test_what_the_loss_sees_is_float32() -> None:
+    net = model()
+    learner_of(net, dtype=torch.bfloat16)
 
-    trainer.restore(snapshot)
+    assert net.train()(torch.ones(1, 4)).dtype == torch.float32
+    assert torch.equal(net.eval()(torch.ones(1, 4)), model()(torch.ones(1, 4)))
 
-    assert changed(before, state_of(job)) == set()
 
+# ── what is frozen ──────────────────────────────────────────────────────────────────────────────────────
 
-# ── validation ──────────────────────────────────────────────────────────────────────────────────────
 
+def network() -> Network:
+    """Return a body of two stages with batch norms, and a head."""
+    body = nn.Sequential()
+    for name, channels in (("low", 3), ("high", 6)):
+        body.add_module(name, nn.Sequential(nn.Conv2d(channels, 6, 3), nn.BatchNorm2d(6), nn.ReLU()))
+    return Network(body, make_head(6, 2), {})
 
-def test_validation_pictures_are_never_augmented(job: Job) -> None:
-    trainer = Trainer(job, SILENT)
 
-    assert np.array_equal(trainer.probabilities(), trainer.probabilities())
+def over_pictures(net: Network, callbacks: Sequence[Callback] = (), frozen: int = 0) -> Any:
+    images, targets = torch.randn(8, 3, 8, 8), torch.arange(8) % 2
+    loaders = [Batches(lambda indices, _: images[indices], targets, 4) for _ in range(2)]
+    learner = learner_over_pictures(net, *loaders, config_of(), torch.float32, callbacks)
+    learner.freeze_to(frozen)
+    return learner
 
 
-def test_validation_through_fastai_is_the_plain_network_on_the_deployed_pixels(job: Job) -> None:
-    trainer = Trainer(job, SILENT)
-    trainer.train(phases_of(job)[1])
-    pixels = np.stack([read_pixels(example.path, job.preprocessing) for example in job.split.valid])  # (N, S, S, 3)
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255  # (N, 3, S, S)
-    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (job.preprocessing.mean, job.preprocessing.std))
-
-    with torch.inference_mode():
-        expected = job.network.eval()((images - mean) / std).softmax(dim=1).numpy()
-
-    assert np.abs(trainer.probabilities() - expected).max() < 1e-5
-
-
-def test_training_pictures_are_augmented(pictures: Path) -> None:
-    twice = job_of(pictures, epochs=2)
-    trainer = Trainer(twice, SILENT)
-    batches = []
-    forward = twice.network.body.register_forward_pre_hook(
-        lambda module, inputs: batches.append(inputs[0].clone()) if module.training else None
+def test_frozen_stages_are_in_eval_mode_while_the_others_train() -> None:
+    net, modes = network(), set()
+    net.body.high.register_forward_hook(
+        lambda *_: modes.add((net.body.low.training, net.body.high.training, net.head.training))
     )
 
-    trainer.train(phases_of(twice)[1])
-    forward.remove()
+    over_pictures(net, [PretrainedInEval(net.body, keep_statistics=False)], frozen=1).fit(1, 0.01)
 
-    rows = [row for batch in batches for row in batch]
-    assert len({row.numpy().tobytes() for row in rows}) == len(rows) == 2 * len(twice.split.train)
+    assert modes == {(False, True, True), (False, False, False)}  # in training, and in validation
 
 
-# ── the learning rate ───────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("kept", [True, False])
+def test_batch_norms_of_stages_that_learn_keep_the_pretrained_statistics_when_asked(kept: bool) -> None:
+    net = network()
+    before = [net.body.get_submodule(f"{name}.1").running_mean.clone() for name in ("low", "high")]
+
+    over_pictures(net, [PretrainedInEval(net.body, keep_statistics=kept)]).fit(1, 0.01)
+
+    after = [net.body.get_submodule(f"{name}.1").running_mean for name in ("low", "high")]
+    assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [kept, kept]
 
 
-def test_finding_the_rate_leaves_every_weight_as_it_was(job: Job) -> None:
-    trainer, before = Trainer(job, SILENT), state_of(job)
+def test_a_learner_over_pictures_has_the_networks_own_groups_and_tensors() -> None:
+    net = network()
+    learner = over_pictures(net)
+    learner.create_opt()
 
-    curve = trainer.find_rate(phases_of(job)[0])
-
-    assert changed(before, state_of(job)) == set()
-    assert 1e-7 <= curve.suggestion <= 10
-    assert len(curve.rates) == len(curve.losses) > 10
-    assert all(map(math.isfinite, (*curve.rates, *curve.losses)))
-
-
-def test_training_after_the_rate_was_found_starts_with_a_fresh_optimiser(job: Job, steps: list[list[float]]) -> None:
-    trainer = Trainer(job, SILENT)
-    frozen, _ = phases_of(job)
-    trainer.find_rate(frozen)
-    steps.clear()
-
-    trainer.train(frozen)
-
-    assert len(steps) == frozen.epochs * math.ceil(len(job.split.train) / 4)
-    assert steps[0][-1] == pytest.approx(frozen.rates[-1] / frozen.start_divisor)
+    ours = [list(map(id, group)) for group in parameter_groups(net.body, net.head)]
+    assert [list(map(id, group["params"])) for group in learner.opt.opt.param_groups] == ours
+    assert set(map(id, learner.model.parameters())) == {i for group in ours for i in group}
 
 
-def test_a_network_that_never_has_a_finite_loss_has_no_rate_to_find(job: Job) -> None:
-    trainer = Trainer(job, SILENT)
-    ruin(job)
+def test_fastais_table_of_architectures_is_left_as_it_was() -> None:
+    before = dict(model_meta)
 
-    with pytest.raises(DivergedError, match=r"^No learning rate keeps the loss finite; check"):
-        trainer.find_rate(phases_of(job)[1])
+    over_pictures(network())
 
-
-def ruin(job: Job) -> None:
-    with torch.no_grad():
-        next(job.network.head.parameters()).fill_(math.nan)
-
-
-# ── divergence ──────────────────────────────────────────────────────────────────────────────────────
-
-ADVICE = r"; try a lower --lr or --unfrozen-lr \('finetune lr-find' suggests one\)\.$"
-
-
-def test_an_absurd_rate_ends_the_run_and_leaves_no_model(pictures: Path, tmp_path: Path) -> None:
-    options = {**SMALL, "backbone": "squeezenet1_1", "lr": 10.0, "epochs": 20}  # without batch norms to hold it
-
-    with pytest.raises(
-        DivergedError, match=r"^The (validation )?loss became (nan|inf) in epoch \d+, step \d+" + ADVICE
-    ):
-        run(data=pictures, out=tmp_path / "runs", **options)
-
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert DivergedError.exit_code == 7
-    assert '"status": "failed"' in (folder / "run.json").read_text()
-    assert not {"model.onnx", "weights.safetensors"} & {path.name for path in folder.iterdir()}
-
-
-def test_a_loss_that_is_not_finite_ends_training_before_it_reaches_the_weights(
-    job: Job, steps: list[list[float]]
-) -> None:
-    trainer = Trainer(job, SILENT)
-    ruin(job)
-
-    with pytest.raises(DivergedError, match="^The loss became nan in epoch 1, step 1" + ADVICE):
-        trainer.train(phases_of(job)[1])
-
-    assert steps == []
-
-
-def test_weights_that_the_last_step_ruined_are_noticed_in_validation(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastai.optimizer.Optimizer, "step", lambda _: ruin(job))
-    trainer = Trainer(job_with_one_batch(job), SILENT)
-
-    with pytest.raises(DivergedError, match="^The validation loss became nan in epoch 1, step 1" + ADVICE):
-        trainer.train(phases_of(job)[1])
-
-
-def job_with_one_batch(job: Job) -> Job:
-    object.__setattr__(job.config, "batch_size", len(job.split.train))
-    return job
-
-
-# ── pictures that go away ───────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("count", [4, 32], ids=["decoded here", "decoded by processes"])
-def test_a_picture_that_goes_away_while_training_is_a_data_error_of_one_line(
-    count: int, picture_folder: Callable[..., Path]
-) -> None:
-    job = job_of(picture_folder(count=count, parts=("train", "valid")))
-    trainer = Trainer(job, SILENT)
-    gone = job.split.train[0].path
-    gone.unlink()
-
-    with pytest.raises(DataError) as caught:
-        trainer.train(phases_of(job)[1])
-
-    assert re.fullmatch(rf"{gone}: .+\. It was readable before; leave .+ alone while training\.", str(caught.value))
-
-
-# ── repeatable, quiet, alone ────────────────────────────────────────────────────────────────────────
-
-
-def trained(folder: Path, **options: Any) -> State:
-    job = job_of(folder, epochs=1, **options)
-    Trainer(job, SILENT).train(phases_of(job)[1])
-    return state_of(job)
-
-
-def test_the_same_seed_gives_the_same_weights_bit_for_bit(pictures: Path) -> None:
-    assert changed(trained(pictures), trained(pictures)) == set()
-
-
-def test_the_same_seed_gives_the_same_weights_when_processes_decode(picture_folder: Callable[..., Path]) -> None:
-    many = picture_folder(count=32, parts=("train", "valid"))  # 64 to train on
-
-    assert changed(trained(many, batch_size=16), trained(many, batch_size=16)) == set()
-
-
-def test_another_seed_gives_other_weights(pictures: Path) -> None:
-    assert changed(trained(pictures), trained(pictures, seed=1))
-
-
-def test_nothing_is_printed_on_stdout(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
-    trainer = Trainer(job, SILENT)
-    frozen, unfrozen = phases_of(job)
-    trainer.find_rate(frozen)
-    trainer.train(unfrozen)
-    trainer.probabilities()
-
-    assert capfd.readouterr().out == ""
+    assert model_meta == before
 
 
 def test_fastai_is_imported_by_the_learner_alone() -> None:
@@ -345,3 +255,93 @@ def test_fastai_is_imported_by_the_learner_alone() -> None:
     ]
 
     assert importing == [str(Path("training", "learner.py"))]
+
+
+# ── history ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def followed(epochs: int) -> tuple[list[Epoch], Reports]:
+    history: list[Epoch] = []
+    reports = Reports()
+    config = config_of(schedule="StepLR", step_epochs=1, gamma=0.5)
+    phase = Phase(name="some", epochs=epochs, frozen_groups=0, rates=RATES, rise=0.3)
+    callbacks = [schedule(phase, RATES, config), Progress("some", history, reports)]
+    learner_of(model(), config).fit(epochs, list(RATES), cbs=callbacks)
+    return history, reports
+
+
+def test_every_epoch_is_a_line_of_the_history_with_the_rate_of_the_head() -> None:
+    history, reports = followed(3)
+
+    assert [(line.phase, line.epoch) for line in history] == [("some", 1), ("some", 2), ("some", 3)]
+    assert [line.lr for line in history] == pytest.approx([0.01, 0.005, 0.0025])
+    assert all(0 < line.valid_loss < 2 and 0 < line.train_loss < 2 and 0 <= line.accuracy <= 1 for line in history)
+    assert reports.steps == 3 * 3
+
+
+def test_short_epochs_are_not_all_said_and_the_last_always_is() -> None:
+    _, reports = followed(40)
+
+    assert reports.notes[-1].startswith("some 40/40: loss ")
+    assert len(reports.notes) < 40
+
+
+def epoch(accuracy: float, valid_loss: float) -> Epoch:
+    return Epoch(phase="some", epoch=1, train_loss=0.1, valid_loss=valid_loss, accuracy=accuracy, lr=0.1, seconds=1.0)
+
+
+def kept(*epochs: Epoch) -> float:
+    """Return which epoch's weights are restored: their value is its number."""
+    history: list[Epoch] = []
+    best, net = BestEpoch(history), nn.Linear(1, 1, bias=False)
+    best.learn = SimpleNamespace(model=net)
+    for number, line in enumerate(epochs, 1):
+        nn.init.constant_(net.weight, number)
+        history.append(line)
+        best.after_epoch()
+    nn.init.constant_(net.weight, -1)
+    best.restore_into(net)
+    return net.weight.item()
+
+
+def test_the_epoch_with_the_best_accuracy_is_kept() -> None:
+    assert kept(epoch(0.5, 0.1), epoch(0.9, 0.9), epoch(0.7, 0.1)) == 2
+
+
+def test_of_epochs_with_equal_accuracy_the_one_with_the_lower_loss_is_kept() -> None:
+    assert kept(epoch(0.9, 0.5), epoch(0.9, 0.3), epoch(0.9, 0.4)) == 2
+
+
+def test_of_equal_epochs_the_first_is_kept() -> None:
+    assert kept(epoch(0.9, 0.5), epoch(0.9, 0.5)) == 1
+
+
+def test_without_a_finished_epoch_the_weights_stay() -> None:
+    assert kept() == -1
+
+
+# ── the learning rate ───────────────────────────────────────────────────────────────────────────────────
+
+
+def curve_of(losses: Callable[[int], float], steps: int = 100) -> Any:
+    rates = [1e-7 * 10 ** (8 * step / steps) for step in range(steps)]
+    return rates, rate_curve(rates, [torch.tensor(losses(step)) for step in range(steps)])
+
+
+def test_the_rate_that_is_suggested_lies_where_the_loss_falls() -> None:
+    rates, curve = curve_of(lambda step: 1 - 0.8 / (1 + math.exp((55 - step) / 4)))
+
+    assert rates[45] < curve.suggestion < rates[85]
+    assert (curve.rates, len(curve.losses)) == (tuple(rates[CURVE_ENDS]), len(rates[CURVE_ENDS]))
+
+
+def test_a_curve_ends_where_the_loss_is_no_number_any_more() -> None:
+    rates, curve = curve_of(lambda step: math.nan if step >= 60 else 1 - step / 100)
+
+    assert curve.rates == tuple(rates[:60][CURVE_ENDS])
+    assert all(map(math.isfinite, curve.losses))
+
+
+def test_a_loss_that_never_is_a_number_suggests_no_rate() -> None:
+    with pytest.raises(DivergedError, match=r"^No learning rate keeps the loss finite; check the pictures, or start"):
+        curve_of(lambda _: math.nan)

@@ -1,0 +1,144 @@
+"""Follows a strategy, keeps the best of its steps, and says whether going on beat the probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from finetune.clock import Clock
+from finetune.errors import DivergedError
+from finetune.training.scenario import Advice, advise, pictures_to_measure
+from finetune.training.strategies import Fit, Step
+from finetune.training.trainer import Trainer
+
+PROBE = "frozen"
+"""The phase in which the head learns alone: what fine-tuning has to beat."""
+GOOD_ENOUGH = 0.995
+"""Where the probe is right this often, 'auto' does not go on."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What each step reached in validation accuracy (0..1), and the one whose weights are in the network.
+
+    ``temperature`` divides its logits. ``reasons`` say why 'auto' went on or stopped.
+    """
+
+    accuracies: dict[str, float] = field(default_factory=dict)
+    kept: str = ""
+    temperature: float = 1.0
+    reasons: tuple[str, ...] = ()
+    weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: did fine-tuning beat the probe, and what was kept."""
+        later = {name: value for name, value in self.accuracies.items() if name != PROBE}
+        if PROBE not in self.accuracies:
+            return f"{self.kept}: there was no probe to beat."
+        probe = self.accuracies[PROBE]
+        if not later:
+            return f"The probe is kept ({probe:.1%}); fine-tuning was not tried."
+        best = max(later, key=later.__getitem__) if self.kept == PROBE else self.kept
+        compared = f"{best} {later[best]:.1%}, probe {probe:.1%}"
+        if self.kept == PROBE:
+            return f"Fine-tuning did not beat the probe ({compared}); the probe is kept."
+        word = "beat" if later[best] > probe else "equalled"
+        return f"Fine-tuning {word} the probe ({compared}); {self.kept} is kept."
+
+
+def follow(steps: Sequence[Step], trainer: Trainer, clock: Clock, save: Callable[[], None]) -> Outcome:
+    """Take all steps in turn and keep the weights of the best; of equals, the later.
+
+    Unfreezing can cost accuracy on few pictures; then the frozen phase's network is the one to deploy. When a step
+    diverges, the best so far is put back and handed to ``save``; then ``DivergedError`` is raised.
+    """
+    outcome = Outcome()
+    for step in steps:
+        _take(step, trainer, clock, save, outcome)
+    return _settled(outcome, trainer)
+
+
+def climb(steps: Sequence[Step], trainer: Trainer, clock: Clock, save: Callable[[], None], seed: int) -> Outcome:
+    """Take the steps of 'auto': the probe, then those that its ``Advice`` names, as long as each one wins.
+
+    Raises as ``follow`` does.
+    """
+    probe, *later = steps
+    if probe.name != PROBE:  # --freeze-epochs 0 leaves the choice to the user
+        return follow(steps, trainer, clock, save)
+    outcome = Outcome()
+    _take(probe, trainer, clock, save, outcome)
+    with clock("measure"):
+        advice = measure(trainer, seed)
+    outcome.reasons = advice.reasons
+    for step in _worth_trying(later, advice, outcome):
+        before = outcome.accuracies[outcome.kept]
+        _take(step, trainer, clock, save, outcome)
+        if outcome.accuracies[step.name] <= before:
+            outcome.reasons += (f"{step.name} brought nothing, so nothing more was tried.",)
+            break
+    return _settled(outcome, trainer)
+
+
+def measure(trainer: Trainer, seed: int) -> Advice:
+    """Return what the pictures and the frozen network say about which strategy suits them."""
+    stages, targets = sampled_features(trainer, seed)
+    return advise(stages, targets, np.bincount(trainer.train_targets).tolist(), seed)
+
+
+def sampled_features(trainer: Trainer, seed: int) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
+    """Return the pooled output of each stage, (N, D), and the targets, (N,), of enough training pictures to measure."""
+    chosen = pictures_to_measure(trainer.train_targets, seed)
+    return trainer.stage_features(chosen), trainer.train_targets[chosen]
+
+
+def _worth_trying(later: Sequence[Step], advice: Advice, outcome: Outcome) -> Iterator[Step]:
+    if outcome.accuracies[PROBE] >= GOOD_ENOUGH:
+        outcome.reasons += (f"The probe is right on {outcome.accuracies[PROBE]:.1%}; there is nothing left to gain.",)
+    elif advice.strategy in ("partial", "svm", "logreg"):
+        yield from later[:1]
+    elif advice.strategy != "probe":
+        yield from later
+
+
+def _take(step: Step, trainer: Trainer, clock: Clock, save: Callable[[], None], outcome: Outcome) -> None:
+    temperature = 1.0
+    try:
+        with clock(step.name):
+            if isinstance(step, Fit):
+                reached, temperature = trainer.fit(step)
+            else:
+                reached = trainer.train(step)
+    except DivergedError as error:
+        _keep_what_there_is(step, trainer, save, outcome, error)
+        raise
+    outcome.accuracies[step.name] = reached
+    if not outcome.kept or reached >= outcome.accuracies[outcome.kept]:
+        outcome.kept, outcome.temperature, outcome.weights = step.name, temperature, trainer.snapshot()
+
+
+def _settled(outcome: Outcome, trainer: Trainer) -> Outcome:
+    if outcome.kept != next(reversed(outcome.accuracies)):
+        trainer.restore(outcome.weights)
+    return outcome
+
+
+def _keep_what_there_is(
+    step: Step, trainer: Trainer, save: Callable[[], None], outcome: Outcome, error: DivergedError
+) -> None:
+    """Save the best so far, where there is any, and raise what says so instead."""
+    at_hand = [epoch for epoch in trainer.history if epoch.phase in (outcome.kept, step.name)]
+    best = max(at_hand, key=lambda epoch: (epoch.accuracy, -epoch.valid_loss), default=None)
+    if best is None:
+        return
+    if best.phase != step.name:
+        trainer.restore(outcome.weights)
+    save()
+    raise DivergedError(
+        f"{error} The best so far ({best.phase}, epoch {best.epoch}, {best.accuracy:.1%}) is in weights.safetensors."
+    ) from error

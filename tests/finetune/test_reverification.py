@@ -1,0 +1,139 @@
+"""The proof of an export, again: a model held against its run, wherever both are now."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from finetune.errors import ConfigError, DataError, ModelError
+from finetune.reporting import SILENT
+from finetune.reverification import Recheck, verify_again
+from finetune_export import model_file
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def verified(model: Path, run: Path | None = None, data: Path | None = None) -> Recheck:
+    return verify_again(model, run=run, data=data, reporter=SILENT)
+
+
+def test_a_model_in_its_run_folder_is_verified_against_its_network(trained: Any) -> None:
+    found = verified(trained.model).verification
+
+    assert found is not None
+    assert found.passed
+    assert (found.compared, found.agreement) == (trained.result.compared, 1.0)
+    assert found.exported_value == trained.result.value
+
+
+@pytest.fixture
+def moved(trained: Any, tmp_path: Path) -> Path:
+    """Copy the run into another folder; to it, the pictures seem to be gone from where they were."""
+    folder = tmp_path / "moved"
+    shutil.copytree(trained.run, folder)
+    split = folder / "split.csv"
+    split.write_text(split.read_text(encoding="utf-8").replace(str(trained.pictures), "/gone"), encoding="utf-8")
+    return folder
+
+
+def test_pictures_that_moved_are_found_again_by_their_content(
+    trained: Any, moved: Path, tmp_path: Path, tree: Callable[[Path], dict[str, bytes]]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for number, content in enumerate(tree(trained.pictures).values()):
+        (elsewhere / f"{number}.jpg").write_bytes(content)
+
+    found = verified(moved / "model.onnx", data=elsewhere).verification
+
+    assert found is not None
+    assert (found.compared, found.agreement) == (trained.result.compared, 1.0)
+
+
+def test_pictures_that_are_gone_are_a_data_error_that_asks_for_them(moved: Path) -> None:
+    with pytest.raises(DataError, match=r"^24 of 24 validation pictures are gone, first /gone/.*\. Give --data, the"):
+        verified(moved / "model.onnx")
+
+
+def test_a_model_away_from_its_run_can_be_given_the_run(trained: Any, tmp_path: Path) -> None:
+    shutil.copy(trained.model, tmp_path / "model.onnx")
+
+    assert verified(tmp_path / "model.onnx", run=trained.run).verification is not None
+
+
+def test_without_a_run_the_golden_pairs_alone_are_asked(trained: Any, tmp_path: Path) -> None:
+    shutil.copy(trained.model, tmp_path / "model.onnx")
+
+    found = verified(tmp_path / "model.onnx")
+
+    assert (found.verification, found.accuracy, found.labels) == (None, None, 2)
+    assert found.rows()[-1] == (
+        "network",
+        "not compared: give --run (the run's folder) or --data (labelled pictures)",
+    )
+
+
+def test_without_a_run_labelled_pictures_are_scored(trained: Any, tmp_path: Path) -> None:
+    shutil.copy(trained.model, tmp_path / "model.onnx")
+
+    found = verified(tmp_path / "model.onnx", data=trained.pictures)
+
+    assert (found.accuracy, found.pictures) == (trained.result.value, trained.result.compared)
+
+
+def test_pictures_of_labels_that_the_model_does_not_know_are_refused(
+    trained: Any, tmp_path: Path, pictures: Path
+) -> None:
+    shutil.copy(trained.model, tmp_path / "model.onnx")
+
+    with pytest.raises(DataError, match=r"^The model has no label 'cat'; it knows Käfer 甲, dog, brown\.$"):
+        verified(tmp_path / "model.onnx", data=pictures)
+
+
+def test_a_folder_that_is_no_run_is_refused(trained: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is no run folder: it has no run\.json"):
+        verified(trained.model, run=tmp_path)
+
+
+def test_a_model_of_another_run_is_refused(trained: Any, moved: Path) -> None:
+    other = read_json(moved / "run.json") | {"id": "another-run"}
+    (moved / "run.json").write_text(json.dumps(other))
+
+    with pytest.raises(
+        ModelError, match=rf"was made by the run {trained.run.name}, and .* holds the run another-run\."
+    ):
+        verified(trained.model, run=moved)
+
+
+def test_a_model_that_answers_unlike_the_weights_of_its_run_is_refused(trained: Any, tmp_path: Path) -> None:
+    shutil.copytree(trained.run, tmp_path / "run")
+    weights = load_file(trained.run / "weights.safetensors")
+    next(tensor for key, tensor in weights.items() if key.startswith("head.") and tensor.ndim == 2)[0] *= 1.5
+    save_file(weights, tmp_path / "run" / "weights.safetensors")
+
+    with pytest.raises(ModelError, match=r"model\.onnx answers differently from the network in "):
+        verified(tmp_path / "run" / "model.onnx")
+
+
+def test_a_model_with_a_flipped_bit_is_refused(trained: Any, tmp_path: Path) -> None:
+    data = bytearray(trained.model.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "model.onnx").write_bytes(data)
+
+    with pytest.raises(ModelError):
+        verified(tmp_path / "model.onnx")
+
+
+def test_a_foreign_model_is_refused(trained: Any, tmp_path: Path) -> None:
+    (tmp_path / "foreign.onnx").write_bytes(model_file.with_metadata(trained.model.read_bytes(), {}))
+
+    with pytest.raises(ModelError, match=r"foreign\.onnx: metadata key 'finetune\.contract' is missing"):
+        verified(tmp_path / "foreign.onnx")
