@@ -3,9 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-DISTRIBUTIONS := -e ./export -e ".[dev]" -e ./plugins/finetune-dogbreeds
+DISTRIBUTIONS := -e ./export -e ".[dev]" -e ./plugins/finetune-dogbreeds -e ./plugins/finetune-classics
 
-.PHONY: help install demo test test-all test-real lint format clean
+.PHONY: help install demo test test-all test-real bench lint format clean
 
 help:           ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
@@ -13,8 +13,8 @@ help:           ## Show this list.
 install: $(INSTALLED)  ## Create .venv with everything, in the pinned versions.
 
 $(INSTALLED): pyproject.toml export/pyproject.toml $(wildcard plugins/*/pyproject.toml) constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 install" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || \
+		{ echo "Python 3.11.4 or newer is needed; name one with: make PYTHON=python3.12 install" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check $(DISTRIBUTIONS)
 	@touch $@
@@ -34,6 +34,9 @@ test-all: install  ## Run the test suite with the slow tests.
 
 test-real: install  ## Run the tests on real photos; needs FINETUNE_REAL_DATA.
 	$(BIN)/python -m pytest -m real_data
+
+bench: install  ## Measure against plain fastai and plain PyTorch on real photos; needs FINETUNE_REAL_DATA. About two hours.
+	$(BIN)/python tests/bench/transfer.py
 
 lint: install   ## Check style, formatting and types.
 	$(BIN)/ruff check

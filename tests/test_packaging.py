@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = {
     "finetune": ROOT,
     "finetune_export": ROOT / "export",
+    "finetune_classics": ROOT / "plugins" / "finetune-classics",
     "finetune_dogbreeds": ROOT / "plugins" / "finetune-dogbreeds",
 }
 
@@ -41,7 +42,7 @@ print(prediction.label)
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Build the three wheels, install each into a folder of its own, and return the folders."""
+    """Build the four wheels, install each into a folder of its own, and return the folders."""
     wheels, folders = tmp_path_factory.mktemp("wheels"), {}
     for name, source in FOLDERS.items():
         build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]

@@ -1,0 +1,1 @@
+"""The data sets of the classic transfer-learning articles, and the articles' systems as recipes."""
