@@ -150,7 +150,8 @@ def test_a_table_is_markdown() -> None:
 def test_a_process_is_measured_with_the_memory_that_it_took() -> None:
     code = "print(len(bytearray(b'1') * 300_000_000))"
     ended = measured([sys.executable, "-c", code], os.environ, 60)
-    assert (ended.output, 300 < ended.peak_mb < 400, ended.seconds > 0) == ("300000000\n", True, True)
+    # No upper bound: until it becomes another program, a child counts the memory of the tests that started it.
+    assert (ended.output, ended.peak_mb > 300, ended.seconds > 0) == ("300000000\n", True, True)
 
 
 def test_a_process_that_fails_is_quoted() -> None:

@@ -109,6 +109,7 @@ def _phases(config: RunConfig, stages: int, lr: float, strategy: Strategy) -> li
             return [frozen, *_gradual(config, stages, lr)]
         case "finetune":
             return [frozen, _unfrozen(config, stages, config.unfreeze or stages, lr)]
+    # 'auto'
     return [frozen, *(_unfrozen(config, stages, count, lr) for count in sorted({few, config.unfreeze or stages}))]
 
 

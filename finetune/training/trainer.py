@@ -222,6 +222,11 @@ class Trainer:
         return lambda indices: network(self._valid.images([(index, 0) for index in indices]))
 
     @property
+    def head_is_linear(self) -> bool:
+        """Whether a classic classifier can take the head's place."""
+        return self._job.config.head == "linear"
+
+    @property
     def train_targets(self) -> NDArray[np.int64]:
         """The training pictures' label indices, int64 (N,)."""
         return self._train.targets.numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,10 @@ from finetune.training.trainer import Trainer
 
 PROBE = "frozen"
 """The phase in which the head learns alone: what fine-tuning has to beat."""
+PROBES = (PROBE, "logreg", "svm")
+"""All steps that leave the body as it is."""
+MOST_FITTED = 5_000
+"""Training pictures up to which 'auto' also fits a logistic regression: seconds, on features that are there already."""
 GOOD_ENOUGH = 0.995
 """Where the probe is right this often, 'auto' does not go on."""
 
@@ -37,18 +41,22 @@ class Outcome:
     @property
     def verdict(self) -> str:
         """One sentence: did fine-tuning beat the probe, and what was kept."""
-        later = {name: value for name, value in self.accuracies.items() if name != PROBE}
-        if PROBE not in self.accuracies:
+        probes = {name: value for name, value in self.accuracies.items() if name in PROBES}
+        later = {name: value for name, value in self.accuracies.items() if name not in PROBES}
+        if not probes:
             return f"{self.kept}: there was no probe to beat."
-        probe = self.accuracies[PROBE]
+        probe = self._best(probes)
         if not later:
-            return f"The probe is kept ({probe:.1%}); fine-tuning was not tried."
-        best = max(later, key=later.__getitem__) if self.kept == PROBE else self.kept
-        compared = f"{best} {later[best]:.1%}, probe {probe:.1%}"
-        if self.kept == PROBE:
-            return f"Fine-tuning did not beat the probe ({compared}); the probe is kept."
-        word = "beat" if later[best] > probe else "equalled"
+            return f"The probe is kept ({probe} {probes[probe]:.1%}); fine-tuning was not tried."
+        best = self._best(later)
+        compared = f"{best} {later[best]:.1%}, {probe} {probes[probe]:.1%}"
+        if self.kept == probe:
+            return f"Fine-tuning did not beat the probe ({compared}); {probe} is kept."
+        word = "beat" if later[best] > probes[probe] else "equalled"
         return f"Fine-tuning {word} the probe ({compared}); {self.kept} is kept."
+
+    def _best(self, some: Mapping[str, float]) -> str:
+        return self.kept if self.kept in some else max(some, key=some.__getitem__)
 
 
 def follow(steps: Sequence[Step], trainer: Trainer, clock: Clock, save: Callable[[], None]) -> Outcome:
@@ -64,7 +72,7 @@ def follow(steps: Sequence[Step], trainer: Trainer, clock: Clock, save: Callable
 
 
 def climb(steps: Sequence[Step], trainer: Trainer, clock: Clock, save: Callable[[], None], seed: int) -> Outcome:
-    """Take the steps of 'auto': the probe, then those that its ``Advice`` names, as long as each one wins.
+    """Take the steps of 'auto': the probes, then what the ``Advice`` names, as long as each one wins.
 
     Raises as ``follow`` does.
     """
@@ -73,11 +81,14 @@ def climb(steps: Sequence[Step], trainer: Trainer, clock: Clock, save: Callable[
         return follow(steps, trainer, clock, save)
     outcome = Outcome()
     _take(probe, trainer, clock, save, outcome)
+    if len(trainer.train_targets) <= MOST_FITTED and trainer.head_is_linear:
+        _take(Fit(name="logreg"), trainer, clock, save, outcome)
     with clock("measure"):
         advice = measure(trainer, seed)
     outcome.reasons = advice.reasons
     for step in _worth_trying(later, advice, outcome):
         before = outcome.accuracies[outcome.kept]
+        trainer.restore(outcome.weights)  # each step goes on from the best so far (Kumar et al. 2022)
         _take(step, trainer, clock, save, outcome)
         if outcome.accuracies[step.name] <= before:
             outcome.reasons += (f"{step.name} brought nothing, so nothing more was tried.",)
@@ -98,8 +109,9 @@ def sampled_features(trainer: Trainer, seed: int) -> tuple[dict[str, NDArray[np.
 
 
 def _worth_trying(later: Sequence[Step], advice: Advice, outcome: Outcome) -> Iterator[Step]:
-    if outcome.accuracies[PROBE] >= GOOD_ENOUGH:
-        outcome.reasons += (f"The probe is right on {outcome.accuracies[PROBE]:.1%}; there is nothing left to gain.",)
+    reached = outcome.accuracies[outcome.kept]
+    if reached >= GOOD_ENOUGH:
+        outcome.reasons += (f"The probe is right on {reached:.1%}; there is nothing left to gain.",)
     elif advice.strategy in ("partial", "svm", "logreg"):
         yield from later[:1]
     elif advice.strategy != "probe":
@@ -132,13 +144,15 @@ def _keep_what_there_is(
     step: Step, trainer: Trainer, save: Callable[[], None], outcome: Outcome, error: DivergedError
 ) -> None:
     """Save the best so far, where there is any, and raise what says so instead."""
-    at_hand = [epoch for epoch in trainer.history if epoch.phase in (outcome.kept, step.name)]
-    best = max(at_hand, key=lambda epoch: (epoch.accuracy, -epoch.valid_loss), default=None)
-    if best is None:
-        return
-    if best.phase != step.name:
+    tried = [epoch for epoch in trainer.history if epoch.phase == step.name]
+    best = max(tried, key=lambda epoch: (epoch.accuracy, -epoch.valid_loss), default=None)
+    before = outcome.accuracies.get(outcome.kept, -1.0)
+    if best and best.accuracy > before:  # which the trainer has put back
+        which = f"{step.name}, epoch {best.epoch}, {best.accuracy:.1%}"
+    elif outcome.kept:
         trainer.restore(outcome.weights)
+        which = f"{outcome.kept}, {before:.1%}"
+    else:
+        return
     save()
-    raise DivergedError(
-        f"{error} The best so far ({best.phase}, epoch {best.epoch}, {best.accuracy:.1%}) is in weights.safetensors."
-    ) from error
+    raise DivergedError(f"{error} The best so far ({which}) is in weights.safetensors.") from error

@@ -96,9 +96,10 @@ def test_it_says_whether_fine_tuning_beat_the_probe(done: tuple[Case, Any]) -> N
 
     if len(case.phases) > 1:
         assert result.verdict.startswith("Fine-tuning ")
-        assert f"probe {result.phases['frozen']:.1%}" in result.verdict
-    elif case.phases == ("frozen",):
-        assert result.verdict == f"The probe is kept ({result.value:.1%}); fine-tuning was not tried."
+        assert f"frozen {result.phases['frozen']:.1%}" in result.verdict
+    elif case.phases[0] != "from scratch":
+        kept = f"{result.kept} {result.value:.1%}"
+        assert result.verdict == f"The probe is kept ({kept}); fine-tuning was not tried."
     else:
         assert result.verdict == f"{case.phases[0]}: there was no probe to beat."
     assert json.loads((result.run / "run.json").read_text())["result"]["verdict"] == result.verdict

@@ -180,7 +180,7 @@ def test_a_classic_classifier_is_run_by_its_name_and_says_what_it_is(cli: Callab
     assert (said.status, rows["accuracy"], rows["verdict"]) == (
         0,
         "svm 100.0%  (kept: svm)",
-        "svm: there was no probe to beat.",
+        "The probe is kept (svm 100.0%); fine-tuning was not tried.",
     )
     assert "Fitting, svm" in said.err
     (model,) = Path.cwd().glob("runs/*/model.onnx")

@@ -39,8 +39,10 @@ class Apprentice:
         self.reached = reached
         self.weights = "initial"
         self.taken: list[str] = []
+        self.restored: list[str] = []
         self.history: list[Epoch] = []
         self.depth = depth
+        self.head_is_linear = "logreg" in reached
         self.train_targets = np.tile(np.arange(3), pictures).astype(np.int64)
 
     def train(self, phase: Phase) -> float:
@@ -70,6 +72,7 @@ class Apprentice:
 
     def restore(self, weights: str) -> None:
         self.weights = weights
+        self.restored.append(weights)
 
 
 def epoch(phase: str, number: int, accuracy: float, loss: float) -> Epoch:
@@ -77,11 +80,13 @@ def epoch(phase: str, number: int, accuracy: float, loss: float) -> Epoch:
 
 
 def steps_named(*names: str) -> list[Step]:
-    return [Phase(name=name, epochs=1, frozen_groups=0, rates=(0.1,), rise=0.3) for name in names]
+    phase = partial(Phase, epochs=1, frozen_groups=0, rates=(0.1,), rise=0.3)
+    return [Fit(name=name) if name == "logreg" else phase(name=name) for name in names]
 
 
 def followed(**accuracies: float) -> tuple[Outcome, str]:
-    trainer = Apprentice({name: [(accuracy, 0.5)] for name, accuracy in accuracies.items()})
+    reached = {name: [accuracy] if name == "logreg" else [(accuracy, 0.5)] for name, accuracy in accuracies.items()}
+    trainer = Apprentice(reached)
     outcome = follow(steps_named(*accuracies), cast(Any, trainer), Clock(), unexpected)
     return outcome, trainer.weights
 
@@ -139,21 +144,25 @@ def test_a_classic_classifiers_temperature_is_the_outcomes() -> None:
     [
         (
             {"frozen": 0.8, "unfrozen": 0.9},
-            "Fine-tuning beat the probe (unfrozen 90.0%, probe 80.0%); unfrozen is kept.",
+            "Fine-tuning beat the probe (unfrozen 90.0%, frozen 80.0%); unfrozen is kept.",
         ),
         (
             {"frozen": 0.9, "unfrozen": 0.9},
-            "Fine-tuning equalled the probe (unfrozen 90.0%, probe 90.0%); unfrozen is kept.",
+            "Fine-tuning equalled the probe (unfrozen 90.0%, frozen 90.0%); unfrozen is kept.",
         ),
         (
             {"frozen": 0.912, "unfrozen": 0.9},
-            "Fine-tuning did not beat the probe (unfrozen 90.0%, probe 91.2%); the probe is kept.",
+            "Fine-tuning did not beat the probe (unfrozen 90.0%, frozen 91.2%); frozen is kept.",
         ),
         (
             {"frozen": 0.8, "last 1 stage": 0.95, "unfrozen": 0.9},
-            "Fine-tuning beat the probe (last 1 stage 95.0%, probe 80.0%); last 1 stage is kept.",
+            "Fine-tuning beat the probe (last 1 stage 95.0%, frozen 80.0%); last 1 stage is kept.",
         ),
-        ({"frozen": 0.8}, "The probe is kept (80.0%); fine-tuning was not tried."),
+        ({"frozen": 0.8}, "The probe is kept (frozen 80.0%); fine-tuning was not tried."),
+        (
+            {"frozen": 0.8, "logreg": 0.85, "unfrozen": 0.83},
+            "Fine-tuning did not beat the probe (unfrozen 83.0%, logreg 85.0%); logreg is kept.",
+        ),
         ({"from scratch": 0.8}, "from scratch: there was no probe to beat."),
         ({"unfrozen": 0.8}, "unfrozen: there was no probe to beat."),
     ],
@@ -166,7 +175,7 @@ def test_the_verdict_says_whether_fine_tuning_beat_the_probe(accuracies: dict[st
 def test_of_equal_later_steps_the_verdict_names_the_one_that_is_kept(second: float) -> None:
     outcome, _ = followed(**{"frozen": 0.8, "last 1 stage": 0.95, "last 2 stages": second, "unfrozen": 0.95})
 
-    assert outcome.verdict == "Fine-tuning beat the probe (unfrozen 95.0%, probe 80.0%); unfrozen is kept."
+    assert outcome.verdict == "Fine-tuning beat the probe (unfrozen 95.0%, frozen 80.0%); unfrozen is kept."
 
 
 # ── climbing ────────────────────────────────────────────────────────────────────────────────────────
@@ -228,6 +237,27 @@ def test_a_probe_that_is_right_leaves_nothing_to_gain() -> None:
     assert outcome.reasons[-1] == "The probe is right on 99.6%; there is nothing left to gain."
 
 
+def climbed_with_logreg(value: float, later: float, pictures: int) -> tuple[Outcome, Apprentice]:
+    reached: dict[str, list[Any]] = {"frozen": [(0.8, 0.5)], "logreg": [value]}
+    trainer = Apprentice({**reached, **{name: [(later, 0.5)] for name in LADDER[1:]}}, LIKE, pictures)
+    return climb(steps_named(*LADDER), cast(Any, trainer), Clock(), unexpected, seed=0), trainer
+
+
+@pytest.mark.parametrize(("value", "kept"), [(0.85, "logreg"), (0.75, "frozen")])
+def test_a_logistic_regression_on_the_same_features_is_tried_and_kept_where_it_wins(value: float, kept: str) -> None:
+    outcome, trainer = climbed_with_logreg(value, 0.9, FEW)
+
+    assert outcome.accuracies == {"frozen": 0.8, "logreg": value}
+    assert (outcome.kept, trainer.weights.split()[0]) == (kept, kept)
+
+
+def test_every_later_step_goes_on_from_the_best_so_far() -> None:
+    outcome, trainer = climbed_with_logreg(0.75, 0.7, MANY)
+
+    assert trainer.restored == ["frozen 1", "frozen 1"]  # before the last stages, and at the end
+    assert outcome.verdict.startswith("Fine-tuning did not beat the probe (last 2 stages 70.0%, frozen 80.0%)")
+
+
 def test_without_a_probe_every_step_is_taken_without_asking() -> None:
     outcome, trainer = climbed(0.8, 0.7, names=("last 2 stages", "unfrozen"))
 
@@ -263,9 +293,7 @@ def test_when_a_later_step_diverges_the_best_before_it_is_saved(way: Callable[..
     text, saved = diverged({"frozen": [(0.7, 0.4), (0.8, 0.5)], "unfrozen": [(0.6, 0.9), None]}, way)
 
     assert saved == ["frozen 2"]
-    assert text == (
-        "The loss became nan; try a lower --lr. The best so far (frozen, epoch 2, 80.0%) is in weights.safetensors."
-    )
+    assert text == ("The loss became nan; try a lower --lr. The best so far (frozen, 80.0%) is in weights.safetensors.")
 
 
 def test_when_the_step_itself_was_better_before_it_diverged_that_is_saved() -> None:
@@ -282,8 +310,8 @@ def test_when_the_first_step_diverges_at_once_there_is_nothing_to_save() -> None
 def test_what_is_said_to_be_saved_is_saved_where_steps_are_equal() -> None:
     text, saved = diverged({"frozen": [(0.9, 0.2)], "last 2 stages": [(0.9, 0.3)], "unfrozen": [None]})
 
-    (phase, number) = saved[0].rsplit(" ", 1)
-    assert f"The best so far ({phase}, epoch {number}, 90.0%) is in weights.safetensors." in text
+    assert saved == ["last 2 stages 1"]
+    assert "The best so far (last 2 stages, 90.0%) is in weights.safetensors." in text
 
 
 # ── a real one ──────────────────────────────────────────────────────────────────────────────────────
@@ -291,7 +319,7 @@ def test_what_is_said_to_be_saved_is_saved_where_steps_are_equal() -> None:
 
 EXPLODED = (
     r"^The (validation )?loss became \S+ in epoch 1, step \d; try a lower --lr or --unfrozen-lr .* "
-    r"The best so far \(frozen, epoch \d, [\d.]+%\) is in weights\.safetensors\.$"
+    r"The best so far \(frozen, [\d.]+%\) is in weights\.safetensors\.$"
 )
 
 
