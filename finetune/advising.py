@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Unpack, get_args
+from typing import Any, Unpack, cast, get_args
 
 import numpy as np
 
 from finetune.clock import Clock
-from finetune.config import Head, RunConfig, RunOptions, flag
-from finetune.errors import ConfigError
+from finetune.config import FIELDS, Head, RunConfig, RunOptions, flag
+from finetune.errors import ConfigError, DivergedError, FinetuneError
 from finetune.evaluation.transferability import h_score
 from finetune.intent import Intent, discover
 from finetune.networks.network import head_for
@@ -27,8 +27,9 @@ from finetune.training.transfer import sampled_features
 from finetune.types import Reporter
 
 LINEAR: Head = "linear"
-PROBE_RATE = 0.003
 CLASSIC = ("svm", "logreg")
+SELECTING = ("plugin", "data", "source", "recipe", "target")
+"""Options that name what is registered or where it lies: a command repeats them as they were said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,31 +95,37 @@ def recommend(
     """Measure the candidates' frozen features on the training pictures, and recommend a backbone and a strategy.
 
     A candidate is a backbone's name, or NAME=FILE with its weights. Without candidates: the options' own, and all whose
-    pretrained weights are on this machine. Nothing is downloaded but what is named. Raises as ``finetune.run`` does.
+    pretrained weights are on this machine; of the latter, one that fails is left out, and the reporter says why.
+    Nothing is downloaded but what is named. ``layer`` is of the options' own backbone. Raises as ``finetune.run`` does.
     """
     intent = discover(options, config_file)
-    intents = [_candidate(intent, text) for text in candidates] or [intent, *_at_hand(intent)]
-    job = prepare(intents[0], reporter)
-    measured = []
-    for other in intents:
-        current = job if other is intents[0] else _announced(with_backbone(job, other), reporter)
-        measured.append((_measured(current, Trainer(current, reporter)), current))
-    measured.sort(key=lambda pair: _merit(pair[0]), reverse=True)
-    best, best_job = measured[0]
+    named = [_candidate(intent, text) for text in candidates] or [intent]
+    at_hand = [] if candidates else _at_hand(intent)
+    measured, best = _compared(prepare(named[0], reporter), named[1:], at_hand, reporter)
     return Recommendation(
-        dataset=job.dataset.name,
-        candidates=tuple(candidate for candidate, _ in measured),
-        heads=tuple(sorted(_heads(best_job, reporter), key=lambda score: -score.accuracy)),
-        command=_command(best_job, best.advice, {**options, **({"config": config_file} if config_file else {})}),
+        dataset=best.dataset.name,
+        candidates=tuple(measured),
+        heads=tuple(sorted(_heads(best, reporter), key=lambda score: -score.accuracy)),
+        command=_command(best, measured[0].advice, options, config_file),
     )
 
 
+# ── backbones ───────────────────────────────────────────────────────────────────────────────────────
+
+
 def _candidate(intent: Intent, text: str) -> Intent:
+    """Return the intent with a backbone that was named; options of the asked backbone alone do not go along."""
     name, given, file = text.partition("=")
     if given and not file:
         raise ConfigError(f"--candidate {text} names no file; give NAME, or NAME=FILE with its weights.")
-    backbone = intent.plugins.find_backbone(name)
-    config = replace(intent.config, backbone=name, weights=file or "pretrained")
+    backbone, layer = intent.plugins.find_backbone(name), intent.config.layer
+    config = replace(
+        intent.config,
+        backbone=name,
+        weights=file or "pretrained",
+        strategy="auto",  # 'scratch' would leave the weights out
+        layer=layer if name == intent.backbone.name else None,
+    )
     return replace(intent, backbone=backbone, config=config)
 
 
@@ -127,9 +134,30 @@ def _at_hand(intent: Intent) -> list[Intent]:
     return [_candidate(intent, backbone.name) for backbone in others if is_at_hand(backbone)]
 
 
-def _announced(job: Job, reporter: Reporter) -> Job:
+def _compared(
+    best: Job, named: Sequence[Intent], at_hand: Sequence[Intent], reporter: Reporter
+) -> tuple[list[Candidate], Job]:
+    """Return all candidates, best first, and the job of the best; of those at hand, the ones that work.
+
+    ``best`` is the job of the first; nobody else holds it, so that its network goes once there is a better one.
+    """
+    measured = [_measured(best, Trainer(best, reporter))]
+    for intent in named:
+        best = _challenged(best, intent, measured, reporter)
+    for intent in at_hand:
+        try:
+            best = _challenged(best, intent, measured, reporter)
+        except FinetuneError as error:
+            reporter.note(f"Left out {intent.backbone.name}: {error}")
+    return sorted(measured, key=_merit, reverse=True), best
+
+
+def _challenged(best: Job, intent: Intent, measured: list[Candidate], reporter: Reporter) -> Job:
+    """Measure one more candidate, and return the best job so far: no other network is kept."""
+    job = with_backbone(best, intent)
     reporter.note(job.weights.note)
-    return job
+    measured.append(_measured(job, Trainer(job, reporter)))
+    return job if max(measured, key=_merit) is measured[-1] else best
 
 
 def _measured(job: Job, trainer: Trainer) -> Candidate:
@@ -155,35 +183,89 @@ def _merit(candidate: Candidate) -> tuple[float, float]:
     return (candidate.accuracy or 0.0, candidate.log_me)
 
 
+# ── heads ───────────────────────────────────────────────────────────────────────────────────────────
+
+
 def _heads(job: Job, reporter: Reporter) -> Iterator[HeadScore]:
-    """Train every head on the same frozen features, and yield what each reached."""
-    trainer, network, size = Trainer(job, reporter), job.network, job.preprocessing.image_size_px
-    probe = plan(job.config, job.groups, PROBE_RATE if job.config.lr == "find" else job.config.lr, "probe")
-    steps: list[tuple[Head, Step]] = [*product(get_args(Head), probe), *((LINEAR, Fit(name=n)) for n in CLASSIC)]
+    """Train every head on the same frozen features, and yield what each reached; one that diverges is left out."""
+    trainer = Trainer(job, reporter)
+    steps = [*product(get_args(Head), [_probe(job)]), *((LINEAR, Fit(name=name)) for name in CLASSIC)]
     for kind, step in steps:
-        network.head = head_for(network.body, len(job.dataset.labels), size, kind)
-        clock = Clock()
-        with clock("head"):
-            reached = trainer.fit(step)[0] if isinstance(step, Fit) else trainer.train(step)
-        yield HeadScore(
-            head=step.name if isinstance(step, Fit) else kind, accuracy=reached, seconds=clock.seconds["head"]
-        )
+        name = step.name if isinstance(step, Fit) else kind
+        try:
+            score = _scored(job, trainer, name, kind, step)
+        except DivergedError as error:
+            reporter.note(f"Left out the head {name}: {error}")
+        else:
+            yield score
 
 
-def _command(job: Job, advice: Advice, said: Mapping[str, object]) -> str:
-    """Return the command line that follows the advice, with everything else as it was said."""
-    decided = {
-        "backbone": job.intent.backbone.name,
-        "weights": job.config.weights,
-        "strategy": advice.strategy,
-        "layer": advice.layer,
+def _probe(job: Job) -> Step:
+    """Return the phase in which a head learns alone, also where the run would have none."""
+    freeze_epochs = job.config.freeze_epochs or RunConfig.freeze_epochs
+    config = replace(job.config, freeze_epochs=freeze_epochs, unfreeze=None)
+    (probe,) = plan(config, job.groups, _default_rate() if config.lr == "find" else config.lr, "probe")
+    return probe
+
+
+def _default_rate() -> float:
+    return cast(float, RunConfig.lr)
+
+
+def _scored(job: Job, trainer: Trainer, name: str, kind: Head, step: Step) -> HeadScore:
+    network, clock = job.network, Clock()
+    network.head = head_for(network.body, len(job.dataset.labels), job.preprocessing.image_size_px, kind)
+    with clock("head"):
+        reached = trainer.fit(step)[0] if isinstance(step, Fit) else trainer.train(step)
+    return HeadScore(head=name, accuracy=reached, seconds=clock.seconds["head"])
+
+
+# ── what to do next ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _command(job: Job, advice: Advice, said: RunOptions, config_file: Path | None) -> str:
+    """Return the command line that follows the advice, with everything else as it was said.
+
+    It says what was decided, and wherever the run differs from what file, recipe and defaults make of the rest.
+    """
+    is_scratch = advice.strategy == "scratch" or job.is_random
+    weights = "none" if is_scratch else job.config.weights
+    decided: dict[str, Any] = {"backbone": job.config.backbone, "weights": weights, "strategy": advice.strategy}
+    repeated = {name: value for name, value in said.items() if name in SELECTING}
+    standing = discover({**repeated, **decided}, config_file).config
+    wanted = replace(job.config, **decided, **_fitting(job, advice, standing))
+    told = [n for n in FIELDS if n in decided or n in repeated or getattr(wanted, n) != getattr(standing, n)]
+    return shlex.join(["finetune", "run", *_words({"config": config_file, **{n: getattr(wanted, n) for n in told}})])
+
+
+def _fitting(job: Job, advice: Advice, standing: RunConfig) -> dict[str, Any]:
+    """Return the options that the advised strategy needs otherwise than they were said, or else refuses.
+
+    ``standing`` is what file and recipe say: a command can contradict that, and not unsay it.
+    """
+    config, strategy, is_classic = job.config, advice.strategy, advice.strategy in CLASSIC
+    found_rate = config.lr == "find" and not is_classic
+    alone = strategy == "probe" or (found_rate and strategy != "scratch")
+    whole = list(dict(job.network.body.named_children()))[-1] if standing.layer else None
+    unfreeze = config.unfreeze and min(config.unfreeze, len(job.groups) - 1)
+    return {
+        "layer": advice.layer or config.layer or whole,
+        "head": LINEAR if is_classic else config.head,
+        "lr": _default_rate() if is_classic and config.lr == "find" else config.lr,
+        "freeze_epochs": config.freeze_epochs or (RunConfig.freeze_epochs if alone else 0),
+        "epochs": config.epochs if is_classic or strategy == "probe" else config.epochs or RunConfig.epochs,
+        "unfreeze": (standing.unfreeze and 1) if is_classic else unfreeze,  # of the stages up to advice.layer
     }
-    words = ["finetune", "run"]
-    for name, value in {**said, **decided}.items():
-        if value is not None and (name != "weights" or value != RunConfig.weights):
-            for item in value if isinstance(value, tuple) else (value,):
-                words += [flag(name), str(item)]
-    return shlex.join(words)
+
+
+def _words(options: Mapping[str, object]) -> Iterator[str]:
+    for name, value in options.items():
+        for item in value if isinstance(value, tuple) else (value,):
+            if item is not None:
+                yield from (flag(name), str(item))
+
+
+# ── tables ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _row(candidate: Candidate) -> tuple[str, ...]:

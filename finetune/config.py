@@ -105,7 +105,7 @@ class RunOptions(TypedDict, total=False):
         float | Literal["find"],
         _says("Highest learning rate, of the head while the body is frozen; 'find' measures it.", RunConfig.lr),
     ]
-    unfreeze: Annotated[int, _says("Unfreeze only the last N stages of the body. [default: all]")]
+    unfreeze: Annotated[int, _says("Unfreeze only the last N stages of the body. [default: 2 for 'partial', else all]")]
     unfrozen_lr: Annotated[float, _says("Highest learning rate after unfreezing. [default: a tenth of --lr]")]
     rate_span: Annotated[
         float, _says("How many times slower the lowest layers learn than the head; 1: all alike.", RunConfig.rate_span)
@@ -175,7 +175,7 @@ FIELDS = tuple(f.name for f in dataclasses.fields(RunConfig))
 _UNSET = {f.name for f in dataclasses.fields(RunConfig) if f.default is None}
 _WHOLE = {"epochs", "freeze_epochs", "views", "unfreeze", "step_epochs", "image_size", "batch_size", "seed"}
 _PATHS = {"data", "out"}
-_WORDS_FOR_WEIGHTS = ("pretrained", "none")  # anything else is the path of a file
+WORDS_FOR_WEIGHTS = ("pretrained", "none")  # anything else is the path of a file
 _LARGEST_FILE_BYTES = 2**20
 
 
@@ -297,7 +297,7 @@ def _options(content: Mapping[str, Any], path: Path) -> RunOptions:
 def _from_file(name: str, value: Any, folder: Path) -> Any:
     if name in _PATHS:
         return folder / value
-    return str(folder / value) if name == "weights" and value not in _WORDS_FOR_WEIGHTS else value
+    return str(folder / value) if name == "weights" and value not in WORDS_FOR_WEIGHTS else value
 
 
 def to_toml(config: RunConfig) -> str:
@@ -305,7 +305,7 @@ def to_toml(config: RunConfig) -> str:
     lines = ["# Everything that decided this run; repeat it with: finetune run --config THIS_FILE"]
     for name in FIELDS:
         value = getattr(config, name)
-        if name in _PATHS or (name == "weights" and value not in _WORDS_FOR_WEIGHTS):
+        if name in _PATHS or (name == "weights" and value not in WORDS_FOR_WEIGHTS):
             value = value and str(Path(value).absolute())
         if value is not None:
             lines.append(f"{name} = {_toml_value(value)}")

@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import http.client
+import io
 import lzma
 import os
 import shutil
@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from finetune.errors import ConfigError, DataError, ResourceError
 from finetune.types import Reporter
@@ -36,9 +36,10 @@ if sys.platform != "win32":
 
 _BLOCK = 1 << 20
 _TIMEOUT_S = 60.0
-_ABANDONED_AFTER_S = 3600.0
+_ABANDONED_AFTER_S = 86_400.0
 _AT_HAND = "or give a copy at hand with --data DIR"
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError)
+_AGAIN = f"Run the same command again, {_AT_HAND}."
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError)
 _NOT_FOR_US = (NotImplementedError, RuntimeError, UnicodeError)  # zipfile's for odd compression, a password, odd names
 
 
@@ -75,9 +76,11 @@ def download_folder(
         try:
             unpack_folder(folder, files, reporter, finish)
         except DataError as error:
-            _remove(files)
-            raise DataError(f"{error} The download was removed. Run the same command again, {_AT_HAND}.") from error
-        _remove(files)
+            for file in files:
+                file.unlink(missing_ok=True)
+            raise DataError(f"{error} The download was removed. {_AGAIN}") from error
+        for file in files:
+            file.unlink(missing_ok=True)
     return folder
 
 
@@ -97,11 +100,6 @@ def unpack_folder(
     return folder
 
 
-def _remove(files: Sequence[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)
-
-
 def mirror(variable: str, url: str) -> str:
     """Return the address in the environment variable, or else ``url``; raise ``ConfigError`` if it is not http(s)."""
     given = os.environ.get(variable, url).rstrip("/")
@@ -118,7 +116,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder beside ``folder`` to fill, which takes its name when the block ends without an error.
 
     So the name never stands for half a set. Of two processes, the second leaves what the first has made. What killed
-    processes have left is swept away.
+    processes have left is swept away when nothing in it has changed for a day.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
@@ -141,9 +139,9 @@ def _rename(unfinished: Path, folder: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     for old in folder.parent.glob(f".{folder.name}-*"):
-        with contextlib.suppress(FileNotFoundError):  # another process sweeps, too
-            # One that is being filled right now is younger.
-            if time.time() - old.stat().st_mtime > _ABANDONED_AFTER_S:
+        with contextlib.suppress(OSError):  # it changes while it is looked at, and so is not abandoned
+            changed = max(path.lstat().st_mtime for path in (old, *old.rglob("*")))  # old's own misses what is below
+            if time.time() - changed > _ABANDONED_AFTER_S:
                 shutil.rmtree(old, ignore_errors=True)
 
 
@@ -153,10 +151,18 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
-        raise ResourceError(
-            f"Cannot write to {folder}: {reason}. Check space and permissions there, then run again."
-        ) from error
+        cause = f"Cannot write to {folder}: {error.strerror or error}."
+        raise ResourceError(f"{cause} Check space and permissions there, then run again.") from error
+
+
+@contextlib.contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Turn an ``OSError`` of the block into a ``DataError`` that names ``file``."""
+    try:
+        yield
+    except OSError as error:
+        cause = f"Cannot read {file}: {error.strerror or error}."
+        raise DataError(f"{cause} Check it and its permissions, then run again.") from error
 
 
 # ── unpacking ───────────────────────────────────────────────────────────────────────────────────────
@@ -165,21 +171,35 @@ def writing_to(folder: Path) -> Iterator[None]:
 def unpack(file: Path, folder: Path) -> None:
     """Unpack a ``.zip`` or a tar file, compressed or not, into ``folder``.
 
-    Raises ``DataError`` for an archive that is damaged, or would write outside of ``folder``.
+    Raises ``DataError`` for an archive that cannot be read, is damaged, or would write outside of ``folder``, and
+    ``OSError`` where ``folder`` cannot be written.
     """
+    kind = "zip" if file.suffix.lower() == ".zip" else "tar"
+    with reading(file):
+        source = io.BufferedReader(_Source(file))
     try:
-        if file.suffix.lower() == ".zip":
-            _unzip(file, folder)
-        else:
-            with tarfile.open(file) as archive:
-                archive.extractall(folder, filter="data")
-    except (*_DAMAGED, *_NOT_FOR_US) as error:
-        kind = "zip" if file.suffix.lower() == ".zip" else "tar"
+        with source:
+            (_unzip if kind == "zip" else _untar)(source, folder)
+    except (*_DAMAGED, *_NOT_FOR_US, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; bz2's and gzip's for damage have no number
         cause = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{file} is not a whole {kind} file ({cause}).") from error
 
 
-def _unzip(file: Path, folder: Path) -> None:
+class _Source(io.FileIO):
+    # Reading is apart from writing: here an OSError means the archive, there the disk.
+    def readinto(self, buffer: Any) -> int:
+        with reading(Path(str(self.name))):
+            return super().readinto(buffer)
+
+
+def _untar(file: BinaryIO, folder: Path) -> None:
+    with tarfile.open(fileobj=file) as archive:
+        archive.extractall(folder, filter="data")
+
+
+def _unzip(file: BinaryIO, folder: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             path = PurePosixPath(name.replace("\\", "/"))
@@ -194,11 +214,14 @@ def _unzip(file: Path, folder: Path) -> None:
 def fetch(url: str, path: Path, archive: Archive, reporter: Reporter) -> Path:
     """Download ``url`` to ``path`` unless it is there, by way of ``path`` + ``.part``, which a later call resumes.
 
-    Raises ``ResourceError`` when the network fails or the disk is too small, ``DataError`` when what came is
-    not what was published; that is removed.
+    A file that is there, but of another publication, is removed. Raises ``ResourceError`` when the network fails or
+    the disk is too small, ``DataError`` when what came is not what was published; that is removed, too.
     """
     if path.is_file():
-        return path
+        if not difference(path, archive):
+            return path
+        reporter.note(f"{path} is not what is published now, and is downloaded anew.")
+        path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     _check_disk(part, archive)
@@ -209,15 +232,13 @@ def fetch(url: str, path: Path, archive: Archive, reporter: Reporter) -> Path:
         reporter.end()
     if problem := difference(part, archive):
         part.unlink()
-        raise DataError(
-            f"{url} is not the published {archive.name}: {problem}; removed. Run the same command again, {_AT_HAND}."
-        )
+        raise DataError(f"{url} is not the published {archive.name}: {problem}; removed. {_AGAIN}")
     return part.replace(path)
 
 
 def difference(path: Path, archive: Archive) -> str:
-    """Return how the file differs from what was published, '' if it is the same."""
-    with path.open("rb") as file:
+    """Return how the file differs from what was published, '' if it is the same; raise ``DataError`` if unreadable."""
+    with reading(path), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest == archive.sha256:
         return ""
@@ -250,10 +271,9 @@ def _receive(url: str, part: Path, archive: Archive, reporter: Reporter) -> None
 
 def _claim(file: BinaryIO, part: Path) -> None:
     """Refuse to write where another process does; the claim ends with the process, however that ends."""
-    if sys.platform == "win32":
-        return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ResourceError(f"Another run is downloading {part}. Wait for it, then run again.") from error
 

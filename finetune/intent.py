@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from finetune.config import RunConfig, RunOptions, read_file, resolve
+from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, read_file, resolve
 from finetune.errors import ConfigError
 from finetune.names import unknown_name
 from finetune.plugins import Plugins, load_plugins
@@ -34,6 +34,7 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
     asked = resolve(cast(RunOptions, said))
     if asked.plugin is None and asked.data is None:
         raise ConfigError("Nothing to train on; give --plugin NAME or --data DIR. See 'finetune list datasets'.")
+    _refuse_contradictions(asked)
     plugins = load_plugins()
     spec = plugins.find_dataset(asked.plugin or "folder")
     recipe = _recipe(spec, asked)
@@ -44,6 +45,13 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
     return Intent(
         config=config, plugins=plugins, spec=spec, source=source, backbone=plugins.find_backbone(config.backbone)
     )
+
+
+def _refuse_contradictions(asked: RunConfig) -> None:
+    if asked.strategy == "scratch" and asked.weights not in WORDS_FOR_WEIGHTS:
+        raise ConfigError(
+            f"--strategy scratch starts from random weights, and --weights {asked.weights} is a file; leave out one."
+        )
 
 
 def _recipe(spec: DatasetSpec, asked: RunConfig) -> RunOptions:

@@ -65,9 +65,9 @@ class Job:
 
     @property
     def backbone_origin(self) -> str:
-        """Where the backbone's code comes from: its function, and the distribution with its version."""
+        """Where the backbone's code comes from: its name, its function, and the distribution with its version."""
         backbone = self.intent.backbone
-        return f"{backbone.build} of {self.intent.plugins.origin('backbone', backbone.name)}"
+        return f"{backbone.name}: {backbone.build} of {self.intent.plugins.origin('backbone', backbone.name)}"
 
     @property
     def valid_targets(self) -> NDArray[np.int64]:

@@ -29,10 +29,12 @@ def advise(
       finetune advise --data pictures
       finetune advise --data pictures --candidate resnet18=weights.safetensors
     """
+    from finetune.cli.process import keep_freed_memory
     from finetune.cli.progress import RichReporter
     from finetune.intent import discover
 
     discover(options, config)  # refuses what is wrong before torch is loaded, which takes seconds
+    keep_freed_memory()
     from finetune.advising import recommend
 
     with RichReporter() as reporter:

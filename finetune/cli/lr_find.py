@@ -24,10 +24,12 @@ def lr_find(
     Examples:
       finetune lr-find --data pictures --backbone resnet18
     """
+    from finetune.cli.process import keep_freed_memory
     from finetune.cli.progress import RichReporter
     from finetune.intent import discover
 
     discover(options, config)  # refuses what is wrong before torch is loaded, which takes seconds
+    keep_freed_memory()
     from finetune.planning import find_rate
 
     with RichReporter() as reporter:

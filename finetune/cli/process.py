@@ -19,7 +19,7 @@ def let_idle_threads_sleep() -> None:
 def keep_freed_memory() -> None:
     """Let the C library keep large blocks that were freed, for the next training step, where it is glibc.
 
-    Otherwise it gives every large tensor back, and the kernel spends up to a third of the processor's time on handing
+    Otherwise it gives every large tensor back, and a fifth of the processor's time goes into the kernel's handing
     out the same memory again (BENCHMARKS.md).
     """
     import ctypes

@@ -7,6 +7,7 @@ for every run. Shapes: ``N`` pictures, ``S`` their side in pixels.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from finetune.errors import DataError, ImageError
 from finetune.types import Example
 from finetune_export import image
 from finetune_export.contract import Preprocessing
+from finetune_export.image_gate import Limits, read_file
 
 CROP_SCALE = (0.6, 1.0)
 """Share of a picture's area that a random view shows."""
@@ -33,7 +35,7 @@ LIGHT = 0.2
 VIEW_RULES = f"crop {CROP_SCALE} {CROP_RATIO}, mirrored {MIRRORED_SHARE}, light {LIGHT}, 1"
 """Everything that a view depends on beside picture and preprocessing; what was kept under other rules is not used."""
 
-DECODERS = os.cpu_count() or 1
+DECODERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 MOST_KEPT_BYTES = 2**29
 
 
@@ -41,7 +43,7 @@ class Pictures:
     """Labelled pictures, and their views as pixels; safe to be used by several threads.
 
     ``sha256`` are the hashes of the files' contents, in the order of the examples. Decoded training pictures are kept
-    as long as a quarter of the free memory lasts.
+    as long as a quarter of the free memory lasts, and ``MOST_KEPT_BYTES`` at most.
     """
 
     def __init__(
@@ -69,14 +71,11 @@ class Pictures:
     def pixels(self, index: int, view: int) -> NDArray[np.uint8]:
         """Return a view of a picture: uint8 (S, S, 3), RGB.
 
-        Raises ``DataError`` for a picture that was readable when the run began, and is not any more.
+        Raises ``DataError`` for a picture that is not what it was when the run began.
         """
-        try:
-            if view == 0:
-                return image.read_pixels(self.examples[index].path, self.preprocessing)
-            return random_view(self._picture(index), self.preprocessing.image_size_px, self._chance(index, view))
-        except ImageError as error:
-            raise DataError(f"{error}. It was readable before; leave the pictures alone while training.") from error
+        if view == 0:
+            return image.to_pixels(self._loaded(index), self.preprocessing)
+        return random_view(self._picture(index), self.preprocessing.image_size_px, self._chance(index, view))
 
     def images(self, wanted: Sequence[tuple[int, int]]) -> Tensor:
         """Return views (index, view) as the network takes them: float32 (N, 3, S, S), normalised."""
@@ -98,9 +97,21 @@ class Pictures:
                 return self._decode(index)
             return self._decoded[index]
 
+    def _loaded(self, index: int, draft_px: int | None = None) -> Image.Image:
+        """Return a picture, upright and RGB; what is computed from it is kept under the hash of its content."""
+        path = self.examples[index].path
+        try:
+            data = read_file(path, Limits())
+            if hashlib.sha256(data).hexdigest() != self.sha256[index]:
+                raise DataError(f"{path}: its content has changed. Leave the pictures alone while training.")
+            return image.load(data, draft_px=draft_px).image
+        except ImageError as error:
+            cause = f"{path}: {error.reason}"
+            raise DataError(f"{cause}. It was readable before; leave the pictures alone while training.") from error
+
     def _decode(self, index: int) -> Image.Image:
         side = round(self.preprocessing.image_size_px / CROP_SCALE[0] ** 0.5)
-        picture = image.load(self.examples[index].path, draft_px=side).image
+        picture = self._loaded(index, draft_px=side)
         if (shorter := min(picture.size)) > side:
             size = (max(1, round(edge * side / shorter)) for edge in picture.size)
             picture = picture.resize(tuple(size), Image.Resampling.BILINEAR, reducing_gap=2.0)

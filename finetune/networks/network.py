@@ -43,8 +43,8 @@ class BackboneModel:
     dict has the published keys. ``stages`` are named modules that share its tensors; one after the other they map
     float32 (N, 3, S, S), normalised with the backbone's mean and std, to a feature map (N, C, h, w) or a vector
     (N, D). ``adapt_weights`` turns a published state dict into one for this network, for one by resampling a ViT's
-    position embedding to another image size; what it does not know it leaves alone. Between stages anything may be
-    handed on; ``channels_last`` says that maps are handed on as (N, h, w, C), which only the last stage turns.
+    position embedding to another image size; what it does not know it leaves alone. Between stages one tensor is
+    handed on, a map, tokens or a vector; ``channels_last``: a map as (N, h, w, C), which only the last stage turns.
     """
 
     model: nn.Module

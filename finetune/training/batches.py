@@ -29,18 +29,27 @@ def made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[
 class Batches:
     """Batches (inputs, targets int64) in the order of the pictures or, ``shuffled``, in a new order each time.
 
-    ``fetch(indices, epoch)`` makes the inputs of a batch; ``epoch`` counts how often the batches were gone through
-    before. When shuffled, a last batch of a single picture is left out: batch norm cannot learn from one.
+    ``fetch(indices, epoch)`` makes the inputs of a batch; ``epoch`` counts on from ``first_epoch`` whenever the batches
+    are gone through. When shuffled, a last batch of a single picture is left out: batch norm cannot learn from one.
     """
 
+    device = torch.device("cpu")
+    """Where fastai leaves the model: it would take any accelerator that it finds."""
+
     def __init__(
-        self, fetch: Callable[[list[int], int], Tensor], targets: Tensor, batch_size: int, *, shuffled: bool = False
+        self,
+        fetch: Callable[[list[int], int], Tensor],
+        targets: Tensor,
+        batch_size: int,
+        *,
+        shuffled: bool = False,
+        first_epoch: int = 0,
     ) -> None:
         self._fetch = fetch
         self._targets = targets
         self._size = min(batch_size, len(targets))
         self._shuffled = shuffled
-        self._epoch = 0
+        self._epoch = first_epoch
 
     def __len__(self) -> int:
         lonely = self._shuffled and self._size > 1 and len(self._targets) % self._size == 1

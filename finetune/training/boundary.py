@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 
 import numpy as np
+import PIL
 import torch
+import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import finetune_export
 from finetune.data.pictures import VIEW_RULES, Pictures
 from finetune.errors import ResourceError
 from finetune.networks.network import ConcatPool, Network, group_names, output_form, pooled
@@ -76,12 +80,13 @@ class Pooled(nn.Module):
 
 @dataclass(frozen=True)
 class Boundary:
-    """A network in two parts: ``below`` is frozen, ``above`` maps what leaves it to logits (N, K).
+    """A network in two parts: ``below``, the frozen groups, and ``above``, which maps what leaves it to logits (N, K).
 
     ``shape`` is what one picture leaves the part below as, (…). ``seen_width`` is how many of the last columns the head
     takes of pooled outputs; None where a map leaves the part below.
     """
 
+    frozen_groups: int
     below: nn.Module
     above: nn.Module
     shape: tuple[int, ...]
@@ -96,28 +101,30 @@ class Boundary:
         """Return the part of activations (N, …) that the layers above take."""
         return activations if self.seen_width is None else activations[:, -self.seen_width :]
 
-    def is_worth_keeping(self) -> bool:
-        """Whether reading the activations is cheaper than computing them again."""
-        return 4 * int(np.prod(self.shape)) <= LARGEST_VIEW_BYTES
+    def is_worth_keeping(self, views: int) -> bool:
+        """Whether so many views' activations can be kept, and reading them is cheaper than computing them again."""
+        size = 4 * int(np.prod(self.shape))
+        room = max(IN_MEMORY_BYTES, shutil.disk_usage(tempfile.gettempdir()).free // 2)
+        return size <= LARGEST_VIEW_BYTES and (self.is_pooled or size * views <= room)
 
 
 def boundary_of(network: Network, frozen_groups: int, image_size_px: int) -> Boundary:
     """Return the network cut below the first parameter group that learns (of ``parameter_groups``)."""
     groups = group_names(network.body)
     if frozen_groups == len(groups) - 1:
-        return _above_the_body(network, image_size_px)
+        return _above_the_body(network, frozen_groups, image_size_px)
     cut = [name for name, _ in network.body.named_children()].index(groups[frozen_groups])
     below = network.body[:cut].eval()
     above = nn.Sequential(*network.body[cut:], network.head)
-    return Boundary(below, above, tuple(output_form(below, image_size_px).shape[1:]))
+    return Boundary(frozen_groups, below, above, tuple(output_form(below, image_size_px).shape[1:]))
 
 
-def _above_the_body(network: Network, image_size_px: int) -> Boundary:
+def _above_the_body(network: Network, frozen_groups: int, image_size_px: int) -> Boundary:
     below = Pooled(network.body, network.channels_last).eval()
     shape = tuple(output_form(below, image_size_px).shape[1:])
     poolings = 2 if isinstance(network.head.get_submodule("pool"), ConcatPool) else 1
     above = nn.Sequential(network.head.get_submodule("classifier"))
-    return Boundary(below, above, shape, seen_width=poolings * below.widths[-1])
+    return Boundary(frozen_groups, below, above, shape, seen_width=poolings * below.widths[-1])
 
 
 class Activations:
@@ -127,7 +134,8 @@ class Activations:
     """
 
     def __init__(self, preprocessing: Preprocessing, origin: str, cache: ActivationCache, reporter: Reporter) -> None:
-        self._facts = [FORMAT, torch.__version__, origin, asdict(preprocessing), VIEW_RULES]
+        versions = [torch.__version__, torchvision.__version__, PIL.__version__, finetune_export.__version__]
+        self._facts = [FORMAT, *versions, origin, asdict(preprocessing), VIEW_RULES]
         self._cache = cache
         self._reporter = reporter
 

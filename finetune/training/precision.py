@@ -24,5 +24,5 @@ def autocast(dtype: torch.dtype) -> torch.autocast:
 
 
 def _has_native_bf16() -> bool:
-    # Measured at 224 px: 2.4 to 3 times faster with AVX-512 BF16 (BENCHMARKS.md). Without it, torch emulates.
+    # Measured at 224 px: 1.8 to 3.1 times faster with AVX-512 BF16 (BENCHMARKS.md). Without it, torch emulates.
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -49,14 +49,16 @@ Step = Phase | Fit
 def plan(config: RunConfig, groups: Sequence[str], lr: float, strategy: Strategy) -> tuple[Step, ...]:
     """Return the steps of a strategy over the named parameter groups, the head last.
 
-    Those of 'auto' are all that it may take. A body with random weights has nothing worth freezing, so from scratch
-    everything learns at one rate. Raises ``ConfigError`` when nothing would be trained, or more stages are to be
-    unfrozen than there are.
+    Those of 'auto' are all that it may take, the ones that leave the body as it is first. A body with random weights
+    has nothing worth freezing, so from scratch everything learns at one rate. Raises ``ConfigError`` when nothing would
+    be trained, or more stages are to be unfrozen than there are.
     """
     _refuse_impossible(config, groups, strategy)
     if strategy in ("svm", "logreg"):
         return (Fit(name=strategy),)
     planned = tuple(phase for phase in _phases(config, len(groups) - 1, lr, strategy) if phase.epochs)
+    if strategy == "auto" and config.freeze_epochs and config.head == "linear":
+        return (planned[0], Fit(name="logreg"), *planned[1:])
     if not planned:
         counted = {"scratch": "--epochs", "probe": "--freeze-epochs"}.get(strategy, "--freeze-epochs or --epochs")
         raise ConfigError(f"Nothing would be trained; give {counted} at least 1.")
@@ -83,7 +85,7 @@ def _refuse_impossible(config: RunConfig, groups: Sequence[str], strategy: Strat
     stages = len(groups) - 1
     if config.unfreeze is not None and config.unfreeze > stages:
         raise ConfigError(
-            f"--unfreeze {config.unfreeze} is not allowed; {config.backbone} has {stages} stages: "
+            f"--unfreeze {config.unfreeze} is not allowed; {config.backbone} has {stages} stage{'s' * (stages > 1)}: "
             f"{', '.join(groups[:-1])}."
         )
     if strategy == "gradual" and stages < 2:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -58,6 +58,14 @@ def _plain_errors() -> Iterator[None]:
         raise ResourceError("Out of memory; try a smaller --batch-size or --image-size.") from error
 
 
+class _Computed(NamedTuple):
+    """What leaves the part below so many frozen groups: training (N, V, …) and validation pictures (N, 1, …)."""
+
+    frozen_groups: int
+    train: Tensor
+    valid: Tensor
+
+
 class Trainer:
     """The network of a job, its pictures, and fastai's learners around them; seeds every random generator.
 
@@ -77,7 +85,7 @@ class Trainer:
         self._cache = ActivationCache(user_cache_path("finetune") / CACHE_FILE, capacity, reporter.note)
         weakref.finalize(self, self._cache.close)
         self._activations = Activations(job.preprocessing, job.backbone_origin, self._cache, reporter)
-        self._computed: dict[bytes, tuple[Boundary, Tensor, Tensor]] = {}
+        self._computed: dict[bytes, _Computed] = {}
 
     @_plain_errors()
     def find_rate(self, phase: Phase) -> RateCurve:
@@ -120,17 +128,14 @@ class Trainer:
         Returns its validation accuracy (0..1) and the temperature of its logits. Raises ``DivergedError`` for features
         that are not finite.
         """
-        boundary = self._whole_body()
-        train, valid = self._activations_above(boundary)
+        boundary = self._boundary(self._stages)
+        train, valid = self._activations_above(boundary, 1)
         classifier = cast(nn.Sequential, self._network.head.get_submodule("classifier")).eval()
         normalised, linear = classifier[0], cast(nn.Linear, classifier[-1])
         classify = {"svm": fit_svm, "logreg": fit_logreg}[step.name]
         self._reporter.begin(f"Fitting, {step.name}")
         seen = [normalised(boundary.seen_above(part[:, 0])) for part in (train, valid)]  # view 0: as deployed
-        if not seen[0].isfinite().all():
-            raise DivergedError(
-                "The frozen features are no finite numbers; check the pictures, or start from other --weights."
-            )
+        _refuse_non_finite(seen[0])
         found = classify(seen[0].numpy(), self.train_targets, linear.out_features, self._job.config.seed)
         linear.load_state_dict({"weight": torch.from_numpy(found.weight), "bias": torch.from_numpy(found.bias)})
         self._reporter.end()
@@ -140,65 +145,79 @@ class Trainer:
 
     @_plain_errors()
     def stage_features(self, indices: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        """Return the pooled output of each stage for some training pictures as they are: float32 (N, D) by stage."""
-        boundary = self._whole_body()
+        """Return the pooled output of each stage for some training pictures as they are: float32 (N, D) by stage.
+
+        Raises ``DivergedError`` for features that are not finite.
+        """
+        boundary = self._boundary(self._stages)
         found = self._computed.get(self._activations.space(boundary, self._dtype))
         if found:
-            features = found[1][indices, 0]
+            features = found.train[indices, 0]
         else:
             chosen = _pictures(self._job, tuple(self._job.split.train[index] for index in indices))
             features = self._activations.compute(boundary, chosen, 1, self._dtype)[:, 0]
+        _refuse_non_finite(features)
         by_stage = cast(Pooled, boundary.below).by_stage(features)
         return {name: part.numpy() for name, part in by_stage.items()}
 
-    def _whole_body(self) -> Boundary:
-        frozen = len(group_names(self._network.body)) - 1
-        return boundary_of(self._network, frozen, self._job.preprocessing.image_size_px)
+    @property
+    def _stages(self) -> int:
+        """How many parameter groups there are below the head."""
+        return len(group_names(self._network.body)) - 1
+
+    def _boundary(self, frozen_groups: int) -> Boundary:
+        return boundary_of(self._network, frozen_groups, self._job.preprocessing.image_size_px)
 
     def _learner(self, phase: Phase, callbacks: list[Any]) -> tuple[Any, tuple[float, ...]]:
         """Return a learner for a phase, and the rates of its parameter groups."""
-        frozen, config = phase.frozen_groups, self._job.config
         keep_statistics = not self._job.is_random
         callbacks = [PretrainedInEval(self._network.body, keep_statistics), *callbacks]
         groups = parameter_groups(self._network.body, self._network.head)
         for number, group in enumerate(groups):
             for parameter in group:
-                parameter.requires_grad_(number >= frozen)
-        boundary = boundary_of(self._network, frozen, self._job.preprocessing.image_size_px) if frozen else None
-        if boundary and boundary.is_worth_keeping():
-            train, valid = self._activations_above(boundary)
-            loaders = self._loaders(partial(_picked, boundary, train), partial(_picked, boundary, valid))
-            dtype = torch.float32 if boundary.is_pooled else self._dtype
-            learner = learner_over_activations(boundary.above, groups[frozen:], *loaders, config, dtype, callbacks)
-            return learner, phase.rates[frozen:]
+                parameter.requires_grad_(number >= phase.frozen_groups)
+        if phase.frozen_groups:
+            boundary, views = self._boundary(phase.frozen_groups), self._job.config.views
+            if boundary.is_worth_keeping(len(self._train) * views + len(self._valid)):
+                return self._learner_above(boundary, groups, callbacks), phase.rates[phase.frozen_groups :]
+        return self._learner_of_all(phase, callbacks), phase.rates
+
+    def _learner_above(self, boundary: Boundary, groups: list[list[nn.Parameter]], callbacks: list[Any]) -> Any:
+        train, valid = self._activations_above(boundary, self._job.config.views)
+        loaders = self._loaders(partial(_picked, boundary, train), partial(_picked, boundary, valid))
+        dtype = torch.float32 if boundary.is_pooled else self._dtype
+        trained = groups[boundary.frozen_groups :]
+        return learner_over_activations(boundary.above, trained, *loaders, self._job.config, dtype, callbacks)
+
+    def _learner_of_all(self, phase: Phase, callbacks: list[Any]) -> Any:
         loaders = self._loaders(
             lambda indices, epoch: self._train.images([(index, epoch + 1) for index in indices]),
             lambda indices, _: self._valid.images([(index, 0) for index in indices]),
         )
         self._network.to(memory_format=torch.channels_last)  # as the images come
-        learner = learner_over_pictures(self._network, *loaders, config, self._dtype, callbacks)
-        learner.freeze_to(frozen)
-        return learner, phase.rates
+        learner = learner_over_pictures(self._network, *loaders, self._job.config, self._dtype, callbacks)
+        learner.freeze_to(phase.frozen_groups)
+        return learner
 
     def _loaders(
         self, train: Callable[[list[int], int], Tensor], valid: Callable[[list[int], int], Tensor]
     ) -> tuple[Batches, Batches]:
-        size = self._job.config.batch_size
-        return Batches(train, self._train.targets, size, shuffled=True), Batches(valid, self._valid.targets, size)
+        size, epochs = self._job.config.batch_size, len(self.history)  # later phases go on with other views
+        shuffled = Batches(train, self._train.targets, size, shuffled=True, first_epoch=epochs)
+        return shuffled, Batches(valid, self._valid.targets, size)
 
-    def _activations_above(self, boundary: Boundary) -> tuple[Tensor, Tensor]:
+    def _activations_above(self, boundary: Boundary, views: int) -> tuple[Tensor, Tensor]:
         """Return what leaves the part below a boundary, computed once.
 
-        Training pictures come in all views, (N, V, …), validation pictures in view 0 and float32, (N, 1, …).
+        Training pictures come in ``views`` or more, (N, V, …), validation pictures in view 0 and float32, (N, 1, …).
         """
         space = self._activations.space(boundary, self._dtype)
-        if space not in self._computed:
+        if space not in self._computed or self._computed[space].train.shape[1] < views:
             self._computed.clear()  # gives its memory back
-            train = self._activations.compute(boundary, self._train, self._job.config.views, self._dtype)
+            train = self._activations.compute(boundary, self._train, views, self._dtype)
             valid = self._activations.compute(boundary, self._valid, 1, torch.float32)
-            self._computed[space] = (boundary, train, valid)
-        _, train, valid = self._computed[space]
-        return train, valid
+            self._computed[space] = _Computed(boundary.frozen_groups, train, valid)
+        return self._computed[space].train, self._computed[space].valid
 
     @_plain_errors()
     def probabilities(self, temperature: float = 1.0) -> NDArray[np.float32]:
@@ -211,10 +230,11 @@ class Trainer:
 
     def _asked_above_boundary(self) -> Callable[[list[int]], Tensor] | None:
         """Return how to ask with the activations at hand; None where the part below was trained since."""
-        for space, (boundary, _, valid) in self._computed.items():
+        for space, computed in self._computed.items():
+            boundary = self._boundary(computed.frozen_groups)
             if self._activations.space(boundary, self._dtype) == space:
                 above = boundary.above.eval()
-                return lambda indices: above(_picked(boundary, valid, indices, 0))
+                return lambda indices: above(_picked(boundary, computed.valid, indices, 0))
         return None
 
     def _asked_about_pictures(self) -> Callable[[list[int]], Tensor]:
@@ -222,9 +242,9 @@ class Trainer:
         return lambda indices: network(self._valid.images([(index, 0) for index in indices]))
 
     @property
-    def head_is_linear(self) -> bool:
-        """Whether a classic classifier can take the head's place."""
-        return self._job.config.head == "linear"
+    def cost_of_fitting(self) -> int:
+        """What a classic classifier takes to fit: training pictures × features × classes."""
+        return len(self._train) * sum(parameter.numel() for parameter in self._network.head.parameters())
 
     @property
     def train_targets(self) -> NDArray[np.int64]:
@@ -238,6 +258,13 @@ class Trainer:
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Put back weights that ``snapshot`` copied."""
         self._network.load_state_dict(weights)
+
+
+def _refuse_non_finite(features: Tensor) -> None:
+    if not features.isfinite().all():
+        raise DivergedError(
+            "The frozen features are no finite numbers; check the pictures, or start from other --weights."
+        )
 
 
 def _pictures(job: Job, examples: tuple[Example, ...]) -> Pictures:

@@ -19,8 +19,8 @@ PROBE = "frozen"
 """The phase in which the head learns alone: what fine-tuning has to beat."""
 PROBES = (PROBE, "logreg", "svm")
 """All steps that leave the body as it is."""
-MOST_FITTED = 5_000
-"""Training pictures up to which 'auto' also fits a logistic regression: seconds, on features that are there already."""
+MOST_FITTED = 4e8
+"""Pictures × features × classes up to which 'auto' fits a logistic regression, too: about ten seconds' worth."""
 GOOD_ENOUGH = 0.995
 """Where the probe is right this often, 'auto' does not go on."""
 
@@ -76,17 +76,16 @@ def climb(steps: Sequence[Step], trainer: Trainer, clock: Clock, save: Callable[
 
     Raises as ``follow`` does.
     """
-    probe, *later = steps
-    if probe.name != PROBE:  # --freeze-epochs 0 leaves the choice to the user
+    if steps[0].name != PROBE:  # --freeze-epochs 0 leaves the choice to the user
         return follow(steps, trainer, clock, save)
     outcome = Outcome()
-    _take(probe, trainer, clock, save, outcome)
-    if len(trainer.train_targets) <= MOST_FITTED and trainer.head_is_linear:
-        _take(Fit(name="logreg"), trainer, clock, save, outcome)
+    for step in steps:
+        if step.name == PROBE or (isinstance(step, Fit) and trainer.cost_of_fitting <= MOST_FITTED):
+            _take(step, trainer, clock, save, outcome)
     with clock("measure"):
         advice = measure(trainer, seed)
-    outcome.reasons = advice.reasons
-    for step in _worth_trying(later, advice, outcome):
+    outcome.reasons = advice.reasons[:-1]
+    for step in _worth_trying([step for step in steps if step.name not in PROBES], advice, outcome):
         before = outcome.accuracies[outcome.kept]
         trainer.restore(outcome.weights)  # each step goes on from the best so far (Kumar et al. 2022)
         _take(step, trainer, clock, save, outcome)
@@ -112,10 +111,12 @@ def _worth_trying(later: Sequence[Step], advice: Advice, outcome: Outcome) -> It
     reached = outcome.accuracies[outcome.kept]
     if reached >= GOOD_ENOUGH:
         outcome.reasons += (f"The probe is right on {reached:.1%}; there is nothing left to gain.",)
-    elif advice.strategy in ("partial", "svm", "logreg"):
-        yield from later[:1]
-    elif advice.strategy != "probe":
-        yield from later
+    elif advice.strategy == "probe":
+        outcome.reasons += advice.reasons[-1:]
+    else:
+        tried = later[:1] if advice.size == "small" else later
+        outcome.reasons += (f"Worth trying beyond the probe: {', then '.join(step.name for step in tried)}.",)
+        yield from tried
 
 
 def _take(step: Step, trainer: Trainer, clock: Clock, save: Callable[[], None], outcome: Outcome) -> None:

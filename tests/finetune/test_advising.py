@@ -1,18 +1,69 @@
 from __future__ import annotations
 
+import gc
 import json
 import shlex
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetune import advising
 from finetune.advising import Recommendation, recommend
-from finetune.cli import app
+from finetune.cli import app, main
 from finetune.errors import ConfigError
+from finetune.networks.network import Network
+from finetune.planning import RunPlan, dry_run
+from finetune.plugins import load_plugins
+from finetune.reporting import SilentReporter
+from finetune.training.scenario import Advice
+from finetune.training.strategies import phase_to_measure
 
 TINY: dict[str, Any] = {"weights": "none", "image_size": 32, "batch_size": 8, "freeze_epochs": 2}
+
+
+SMALL = """
+import torch
+from torch import nn
+
+from finetune.hookspecs import hookimpl
+from finetune.networks.network import BackboneModel
+from finetune.types import Backbone, Weights
+
+
+@hookimpl
+def finetune_register_backbones(register):
+    weights = Weights(name="V1", url="https://example.org/small.pth", sha256="", licence="MIT", source="nobody")
+    register(Backbone(name="small", family="small", summary="Small.", build="finetune_small:build", parameters=1392,
+                      weights=weights))
+
+
+def build(backbone, image_size_px):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.Conv2d(8, 16, 3, 2))
+    return BackboneModel(model=model, stages=(("stem", model[0]), ("top", model[1])))
+
+
+def published(value):
+    return {name: torch.full_like(tensor, value) for name, tensor in build(None, 32).model.state_dict().items()}
+"""
+
+
+class Notes(SilentReporter):
+    """Keeps what is said to the user."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep the sentence."""
+        self.said.append(text)
+
+    def left_out(self) -> list[str]:
+        """Return the sentences about what was left out."""
+        return [text for text in self.said if text.startswith("Left out")]
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +83,39 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path
 
     return saved
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Return where a backbone's pretrained weights would lie."""
+    import torch
+
+    def placed(name: str) -> Path:
+        published = load_plugins().find_backbone(name).weights
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        assert published
+        return folder / Path(published.url).name
+
+    return placed
+
+
+@pytest.fixture
+def small(
+    install: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch, place: Callable[[str], Path]
+) -> Callable[[float], Path]:
+    """Install a backbone of two stages, with pretrained weights of one value at hand."""
+    import torch
+
+    monkeypatch.syspath_prepend(install("small", SMALL))
+    monkeypatch.delitem(sys.modules, "finetune_small", raising=False)
+
+    def published(value: float) -> Path:
+        path = place("small")
+        torch.save(sys.modules["finetune_small"].published(value), path)
+        return path
+
+    return published
 
 
 @pytest.fixture
@@ -106,3 +190,161 @@ def test_the_command_prints_tables_or_one_json_object(
     assert "LogME" in tables
     assert "scenario" in tables
     assert found["candidates"][0]["backbone"] == "squeezenet1_1"
+
+
+# ── candidates ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_at_hand_is_measured_whole_whatever_layer_was_said(
+    pictures: Path, small: Callable[[float], Path]
+) -> None:
+    small(0.1)
+
+    found = recommend(data=pictures, backbone="squeezenet1_1", layer="stage1", **TINY)
+
+    stages = {candidate.backbone: [score.stage for score in candidate.advice.scores] for candidate in found.candidates}
+    assert stages["small"] == ["stem", "top"]
+    assert stages["squeezenet1_1"][-1] == "stage1"
+
+
+def test_what_is_at_hand_and_fails_is_left_out_with_a_line(
+    pictures: Path, small: Callable[[float], Path], place: Callable[[str], Path]
+) -> None:
+    small(float("nan"))
+    place("shufflenet_v2_x0_5").write_bytes(b"damaged")
+    place("vit_b_16").write_bytes(b"not even read: 40 px are no multiple of 16")
+    notes = Notes()
+
+    found = recommend(data=pictures, backbone="squeezenet1_1", reporter=notes, **{**TINY, "image_size": 40})
+
+    assert [candidate.backbone for candidate in found.candidates] == ["squeezenet1_1"]
+    said = {text.split(":")[0].removeprefix("Left out "): text.split(": ", 1)[1] for text in notes.left_out()}
+    assert said.keys() == {"shufflenet_v2_x0_5", "vit_b_16", "small"}
+    assert said["shufflenet_v2_x0_5"].startswith(f"{place('shufflenet_v2_x0_5')} is not what ")
+    assert said["vit_b_16"].startswith("--image-size 40 is not allowed ")
+    assert said["small"].startswith("The frozen features are no finite numbers")
+
+
+def test_a_named_candidate_that_fails_is_an_error_of_one_line(
+    pictures: Path, small: Callable[[float], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = f"small={small(float('nan'))}"
+
+    with pytest.raises(SystemExit) as ended:
+        main(["advise", "--data", str(pictures), "--image-size", "32", "--candidate", candidate])
+
+    assert ended.value.code == 7
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("finetune: ")]
+    assert [line.split(";")[0] for line in errors] == ["finetune: The frozen features are no finite numbers"]
+
+
+def test_no_network_is_kept_but_the_best(
+    pictures: Path, small: Callable[[float], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, counts, build = small(0.1), [], advising.with_backbone
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(thing) is Network for thing in gc.get_objects())
+
+    def counted(*args: Any) -> Any:
+        counts.append(alive() - before)
+        return build(*args)
+
+    before = alive()
+    monkeypatch.setattr(advising, "with_backbone", counted)
+    recommend(candidates=[f"small={path}"] * 4, data=pictures, **{**TINY, "freeze_epochs": 1})
+
+    assert counts == [1, 1, 1]
+
+
+# ── heads ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_head_that_diverges_is_left_out_and_the_rest_is_shown(pictures: Path) -> None:
+    notes = Notes()
+    absurd = {**TINY, "lr": 10.0, "weight_decay": 1.0, "freeze_epochs": 12}
+
+    found = recommend(data=pictures, backbone="squeezenet1_1", reporter=notes, **absurd)
+
+    assert {score.head for score in found.heads} == {"svm", "logreg"}
+    assert [text.split(":")[0] for text in notes.left_out()] == ["Left out the head linear", "Left out the head fastai"]
+
+
+def test_heads_are_tried_also_where_the_run_would_have_no_frozen_phase(pictures: Path) -> None:
+    found = recommend(data=pictures, backbone="squeezenet1_1", unfreeze=9, **{**TINY, "freeze_epochs": 0})
+
+    assert {score.head for score in found.heads} == {"linear", "fastai", "svm", "logreg"}
+
+
+# ── the command ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def followed(command: str) -> tuple[dict[str, Any], RunPlan]:
+    """Return the options of a command, and the plan that is made of it."""
+    _, bound, _ = app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+    options = bound.arguments["options"]
+    return options, dry_run(config_file=bound.arguments.get("config"), **options)
+
+
+@pytest.fixture
+def recommended(monkeypatch: pytest.MonkeyPatch, pictures: Path) -> Callable[..., str]:
+    """Return the command where the measurement advises a certain strategy, whatever the pictures are."""
+    measured = advising.advise
+
+    def command(advice: Any, at: str | None, **options: Any) -> str:
+        def advised(*args: Any) -> Advice:
+            return replace(measured(*args), strategy=advice, layer=at)
+
+        monkeypatch.setattr(advising, "advise", advised)
+        monkeypatch.setattr(advising, "_heads", lambda *_: ())  # which the command does not depend on
+        return recommend(data=pictures, **{**TINY, "backbone": "squeezenet1_1", **options}).command
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("said", "strategy", "layer", "expected"),
+    [
+        ({"head": "fastai"}, "svm", None, {"head": None, "strategy": "svm", "weights": "none"}),
+        ({"head": "fastai"}, "probe", None, {"head": "fastai"}),
+        ({"layer": "stage2"}, "probe", None, {"layer": "stage2"}),
+        ({"layer": "stage2"}, "svm", "stage1", {"layer": "stage1"}),
+        ({"unfreeze": 4}, "svm", "stage1", {"unfreeze": None}),
+        ({"freeze_epochs": 0}, "probe", None, {"freeze_epochs": None}),
+        ({"freeze_epochs": 0}, "finetune", None, {"freeze_epochs": 0}),
+        ({"freeze_epochs": 0, "epochs": 0}, "partial", None, {"freeze_epochs": 0, "epochs": None}),
+        ({"freeze_epochs": 0, "lr": "find"}, "gradual", None, {"freeze_epochs": None, "lr": "find"}),
+        ({"lr": "find"}, "svm", None, {"lr": None}),
+        ({"strategy": "probe", "epochs": 0}, "scratch", None, {"epochs": None, "weights": "none"}),
+    ],
+)
+def test_the_recommended_command_is_one_that_run_accepts(
+    recommended: Callable[..., str], said: Any, strategy: str, layer: str | None, expected: dict[str, Any]
+) -> None:
+    options, planned = followed(recommended(strategy, layer, **said))
+
+    assert {name: options.get(name) for name in expected} == expected
+    assert planned.strategy == strategy
+    assert planned.steps
+    if planned.config.lr == "find":
+        phase_to_measure(planned.config, planned.groups, planned.config.strategy)
+
+
+def test_the_recommended_command_contradicts_what_a_file_says(
+    recommended: Callable[..., str], small: Callable[[float], Path], tmp_path: Path
+) -> None:
+    small(0.1)
+    file = tmp_path / "my run.toml"
+    file.write_text('weights = "gone.pth"\nhead = "fastai"\nlayer = "stage1"\nunfreeze = 4\nlr = "find"\n')
+
+    options, planned = followed(recommended("svm", None, config_file=file, candidates=["small"]))
+
+    assert {name: options[name] for name in ("weights", "head", "layer", "unfreeze", "lr")} == {
+        "weights": "pretrained",
+        "head": "linear",
+        "layer": "top",
+        "unfreeze": 1,
+        "lr": 0.003,
+    }
+    assert [step.name for step in planned.steps] == ["svm"]

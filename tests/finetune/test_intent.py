@@ -122,3 +122,12 @@ def test_a_recipe_of_a_data_set_without_any_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_not_known_is_refused(options: dict[str, Any], text: str) -> None:
     assert refusal(**options).startswith(text)
+
+
+def test_scratch_with_a_file_of_weights_is_refused_and_not_decided_in_silence(pictures: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        discover({"data": pictures, "strategy": "scratch", "weights": "mine.safetensors"})
+
+    assert str(caught.value) == (
+        "--strategy scratch starts from random weights, and --weights mine.safetensors is a file; leave out one."
+    )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.download import whole_folder, writing_to
+from finetune.download import reading, whole_folder, writing_to
 from finetune.errors import DataError
 from finetune.types import DatasetRequest, Reporter
 
@@ -57,7 +57,8 @@ def decode_copy(batches: Path, request: DatasetRequest) -> Path:
     _refuse_missing(batches)
     content = hashlib.sha256()
     for name in (*TRAIN, *TEST):
-        content.update((batches / name).read_bytes())
+        with reading(batches / name):
+            content.update((batches / name).read_bytes())
     folder = request.cache / f"copy-{content.hexdigest()[:16]}"
     if not folder.is_dir():
         with writing_to(request.cache), whole_folder(folder) as unfinished:
@@ -96,7 +97,8 @@ def _write_pictures(batch: Path, folder: Path, reporter: Reporter) -> None:
 def _records(batch: Path) -> NDArray[np.uint8]:
     import numpy as np
 
-    content = np.fromfile(batch, dtype=np.uint8)
+    with reading(batch):
+        content = np.fromfile(batch, dtype=np.uint8)
     if not content.size or content.size % RECORD_BYTES:
         raise DataError(
             f"{batch} has {content.size:,} bytes, which is no whole number of pictures of {RECORD_BYTES:,} bytes. "

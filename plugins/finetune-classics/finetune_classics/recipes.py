@@ -53,63 +53,40 @@ RESNET18_A = Recipe(
     ),
 )
 
+_ALL_LAYERS = RunOptions(
+    weights="pretrained",
+    strategy="finetune",
+    head="linear",
+    freeze_epochs=0,
+    rate_span=1,
+    weight_decay=0.0,
+    schedule="StepLR",
+    gamma=1.0,
+)
+"""All layers learn from the first epoch, and alike."""
+
 RESNET18_B = Recipe(
     name="resnet18-b",
     summary="ResNet-18, model B: all layers are trained at once, Adam 0.0001, 10 epochs",
-    options=RunOptions(
-        backbone="resnet18",
-        weights="pretrained",
-        strategy="finetune",
-        head="linear",
-        freeze_epochs=0,
-        epochs=10,
-        lr=0.0001,
-        unfrozen_lr=0.0001,
-        rate_span=1,
-        optimizer="Adam",
-        weight_decay=0.0,
-        schedule="StepLR",
-        gamma=1.0,
-    ),
+    options=RunOptions(**_ALL_LAYERS, backbone="resnet18", epochs=10, optimizer="Adam", lr=0.0001, unfrozen_lr=0.0001),
 )
 
 RESNET50 = Recipe(
     name="resnet50",
     summary="ResNet-50, all layers, Adam 0.0001, 5 epochs: hours on a processor",
-    options=RunOptions(
-        backbone="resnet50",
-        weights="pretrained",
-        strategy="finetune",
-        head="linear",
-        freeze_epochs=0,
-        epochs=5,
-        lr=0.0001,
-        unfrozen_lr=0.0001,
-        rate_span=1,
-        optimizer="Adam",
-        weight_decay=0.0,
-        schedule="StepLR",
-        gamma=1.0,
-    ),
+    options=RunOptions(**_ALL_LAYERS, backbone="resnet50", epochs=5, optimizer="Adam", lr=0.0001, unfrozen_lr=0.0001),
 )
 
 RESNET18_CIFAR10 = Recipe(
     name="resnet18",
     summary="ResNet-18, all layers, SGD 0.001 with momentum 0.9, 10 epochs: hours on a processor",
     options=RunOptions(
+        **_ALL_LAYERS,
         backbone="resnet18",
-        weights="pretrained",
-        strategy="finetune",
-        head="linear",
-        freeze_epochs=0,
         epochs=10,
-        lr=0.001,
-        unfrozen_lr=0.001,
-        rate_span=1,
         optimizer="SGD",
         momentum=0.9,
-        weight_decay=0.0,
-        schedule="StepLR",
-        gamma=1.0,
+        lr=0.001,
+        unfrozen_lr=0.001,
     ),
 )

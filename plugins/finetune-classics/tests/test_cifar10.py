@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -220,6 +221,15 @@ def test_a_label_that_does_not_exist_is_refused(request_for, tmp_path):
     folder = write_batches(tmp_path / "copy")
     (folder / TEST[0]).write_bytes(b"\x0a" + bytes(3072))
     with pytest.raises(DataError, match=r"test_batch\.bin has the label 10; only 0 to 9 exist\. Copy it again\."):
+        load(request_for(folder))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that opens and cannot be read")
+def test_a_batch_that_cannot_be_read_is_blamed_and_not_the_cache(request_for, tmp_path):
+    folder = write_batches(tmp_path / "copy")
+    (folder / TRAIN[1]).unlink()
+    (folder / TRAIN[1]).symlink_to("/proc/self/mem")
+    with pytest.raises(DataError, match=r"Cannot read .*data_batch_2\.bin: Input/output error\. Check it and its"):
         load(request_for(folder))
 
 

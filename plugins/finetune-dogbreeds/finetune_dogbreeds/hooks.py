@@ -11,11 +11,11 @@ from finetune.types import DatasetSpec, Recipe, Source
 SAMPLE = Source(
     name="sample",
     summary="1,200 drawn dogs of 12 breeds, embedded: nothing to download",
-    # From scratch, so that nothing needs downloading; few and small pictures want small steps, and many of them.
+    # From scratch, so that nothing needs downloading: with these weights that is what 'auto' does, and with others that
+    # the user gives it is not. Few and small pictures want small steps, and many.
     recipe=RunOptions(
         backbone="resnet18",
         weights="none",
-        strategy="scratch",
         image_size=64,
         freeze_epochs=0,
         epochs=10,

@@ -53,9 +53,14 @@ def test_every_recipe_is_a_valid_configuration(source):
 
 def test_the_sample_trains_from_scratch_and_stanford_in_two_phases():
     sample_run, stanford_run = (resolve(source.recipe) for source in registered().sources)
-    assert (sample_run.weights, sample_run.freeze_epochs) == ("none", 0)
+    assert (sample_run.weights, sample_run.strategy) == ("none", "auto")
     assert (stanford_run.weights, stanford_run.freeze_epochs, stanford_run.unfreeze) == ("pretrained", 3, 2)
     assert stanford_run.unfrozen_lr == 1e-4
+
+
+def test_weights_that_are_asked_for_are_not_left_unused():
+    intent = discover({"plugin": "dogbreeds", "weights": "pretrained"})
+    assert (intent.source.name, intent.config.weights, intent.config.strategy) == ("sample", "pretrained", "auto")
 
 
 def test_the_breeds_in_two_stages_are_a_recipe_of_the_photos():
@@ -64,6 +69,11 @@ def test_the_breeds_in_two_stages_are_a_recipe_of_the_photos():
     assert (recipe.name, intent.source.name) == ("two-stage", "stanford")
     assert (intent.config.strategy, intent.config.freeze_epochs, intent.config.epochs) == ("partial", 3, 3)
     assert (intent.config.unfreeze, intent.config.unfrozen_lr) == (2, 1e-4)
+
+
+def test_two_stages_are_two_stages_on_the_drawn_dogs_as_well():
+    config = discover({"plugin": "dogbreeds", "recipe": "two-stage", "source": "sample"}).config
+    assert (config.source, config.weights, config.strategy, config.unfreeze) == ("sample", "pretrained", "partial", 2)
 
 
 def test_an_unknown_source_names_the_nearest(request_for):

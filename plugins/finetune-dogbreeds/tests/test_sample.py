@@ -150,7 +150,8 @@ def test_a_killed_drawing_never_has_the_final_name_and_is_swept_later(few, reque
     killed = tmp_path / "cache" / f".sample-v{sample.VERSION}-killed"
     killed.mkdir(parents=True)
     (killed / "000.jpg").write_bytes(b"half")
-    os.utime(killed, (0, 0))
+    for path in (killed / "000.jpg", killed):
+        os.utime(path, (0, 0))
     load(request_for("sample"))
     assert names_in(tmp_path / "cache") == [f"sample-v{sample.VERSION}"]
 

@@ -317,14 +317,14 @@ def test_a_picture_whose_views_are_made_at_once_is_decoded_once_and_takes_its_ro
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded, load = [], image.load
-    monkeypatch.setattr(image, "load", lambda path, **options: decoded.append(path) or load(path, **options))
+    monkeypatch.setattr(image, "load", lambda data, **options: decoded.append(data) or load(data, **options))
     monkeypatch.setattr(pictures_module, "MOST_KEPT_BYTES", 8 * 4 * 31 * 31)
     monkeypatch.setattr(pictures_module, "DECODERS", 8)
     made = pictures_of(sorted(pictures.rglob("*.*")))
 
     made.images([(index, view) for index in range(len(made)) for view in range(1, 9)])
 
-    assert sorted(decoded) == [example.path for example in made.examples]
+    assert sorted(decoded) == sorted(example.path.read_bytes() for example in made.examples)
     assert kept_by(made) == list(range(8))
 
 
@@ -357,9 +357,14 @@ def test_a_picture_that_went_away_is_a_data_error_that_names_it(paths: list[Path
     assert "\n" not in text
 
 
-def test_a_picture_that_was_damaged_meanwhile_is_a_data_error(paths: list[Path]) -> None:
-    pictures = pictures_of(paths)
-    paths[0].write_bytes(b"\xff\xd8\xff\xe0 and no more")
+@pytest.mark.parametrize("view", [0, 1])
+def test_a_picture_whose_content_changed_is_refused_so_that_nothing_is_kept_under_its_old_name(
+    view: int, paths: list[Path]
+) -> None:
+    made = pictures_of(paths)
+    shutil.copy(paths[1], paths[0])
 
-    with pytest.raises(DataError, match="It was readable before; leave the pictures alone while training"):
-        pictures.pixels(0, 1)
+    with pytest.raises(DataError) as caught:
+        made.pixels(0, view)
+
+    assert str(caught.value) == f"{paths[0]}: its content has changed. Leave the pictures alone while training."

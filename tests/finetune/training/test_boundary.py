@@ -204,10 +204,17 @@ def test_a_boundary_deeper_in_the_network_leaves_less() -> None:
 def test_what_is_too_large_to_read_back_is_not_worth_keeping() -> None:
     nothing = nn.Sequential()
 
-    assert Boundary(nothing, nothing, (LARGEST_VIEW_BYTES // 4,)).is_worth_keeping()
-    assert not Boundary(nothing, nothing, (LARGEST_VIEW_BYTES // 4 + 1,)).is_worth_keeping()
+    assert Boundary(1, nothing, nothing, (LARGEST_VIEW_BYTES // 4,)).is_worth_keeping(10)
+    assert not Boundary(1, nothing, nothing, (LARGEST_VIEW_BYTES // 4 + 1,)).is_worth_keeping(10)
     for frozen, boundary in cuts("resnet18"):
-        assert boundary.is_worth_keeping() == (torch.Size(boundary.shape).numel() <= LARGEST_VIEW_BYTES // 4), frozen
+        assert boundary.is_worth_keeping(10) == (torch.Size(boundary.shape).numel() <= LARGEST_VIEW_BYTES // 4), frozen
+
+
+def test_maps_that_find_no_room_on_the_disk_are_not_worth_keeping_and_pooled_outputs_always_are() -> None:
+    nothing, views = nn.Sequential(), 10**13
+
+    assert not Boundary(1, nothing, nothing, (4, 8, 8)).is_worth_keeping(views)
+    assert Boundary(1, nothing, nothing, (256,), seen_width=64).is_worth_keeping(views)
 
 
 def test_a_stage_without_parameters_belongs_to_the_part_below_the_next_that_has_any() -> None:

@@ -281,3 +281,17 @@ def test_nothing_is_printed_on_stdout(job: Job, capfd: pytest.CaptureFixture[str
     trainer.probabilities()
 
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_everything_stays_on_the_processor_whatever_fastai_finds(
+    phase: int, job: Job, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("fastai.callback.core", "fastai.learner", "fastai.torch_core"):
+        monkeypatch.setattr(f"{module}.default_device", lambda *_: torch.device("meta"), raising=False)
+    trainer = Trainer(job, SILENT)
+
+    trainer.train(phases_of(job)[phase])
+
+    assert {tensor.device.type for tensor in job.network.state_dict().values()} == {"cpu"}
+    assert np.isfinite(trainer.probabilities()).all()

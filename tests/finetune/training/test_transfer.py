@@ -42,7 +42,7 @@ class Apprentice:
         self.restored: list[str] = []
         self.history: list[Epoch] = []
         self.depth = depth
-        self.head_is_linear = "logreg" in reached
+        self.cost_of_fitting = 1e6
         self.train_targets = np.tile(np.arange(3), pictures).astype(np.int64)
 
     def train(self, phase: Phase) -> float:
@@ -240,7 +240,8 @@ def test_a_probe_that_is_right_leaves_nothing_to_gain() -> None:
 def climbed_with_logreg(value: float, later: float, pictures: int) -> tuple[Outcome, Apprentice]:
     reached: dict[str, list[Any]] = {"frozen": [(0.8, 0.5)], "logreg": [value]}
     trainer = Apprentice({**reached, **{name: [(later, 0.5)] for name in LADDER[1:]}}, LIKE, pictures)
-    return climb(steps_named(*LADDER), cast(Any, trainer), Clock(), unexpected, seed=0), trainer
+    steps = steps_named("frozen", "logreg", *LADDER[1:])
+    return climb(steps, cast(Any, trainer), Clock(), unexpected, seed=0), trainer
 
 
 @pytest.mark.parametrize(("value", "kept"), [(0.85, "logreg"), (0.75, "frozen")])
@@ -249,6 +250,12 @@ def test_a_logistic_regression_on_the_same_features_is_tried_and_kept_where_it_w
 
     assert outcome.accuracies == {"frozen": 0.8, "logreg": value}
     assert (outcome.kept, trainer.weights.split()[0]) == (kept, kept)
+
+
+def test_a_logistic_regression_that_would_take_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune.training.transfer.MOST_FITTED", 1e5)
+
+    assert climbed_with_logreg(0.85, 0.9, FEW)[0].accuracies == {"frozen": 0.8}
 
 
 def test_every_later_step_goes_on_from_the_best_so_far() -> None:
