@@ -9,6 +9,7 @@ Takes a JSON object as its argument and ends its output with a line of JSON.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import sys
@@ -30,8 +31,10 @@ SEEN = Preprocessing(image_size_px=224, crop_fraction=0.875, mean=MEAN, std=STD)
 
 
 def decoded(folder: str) -> list[Pixels]:
-    """Return every picture of a folder as the network sees it."""
-    paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
+    """Return every picture of a folder as the network sees it; the folder may be made of links."""
+    found = (Path(path) for path in sorted(glob.glob(f"{folder}/**/*", recursive=True)))
+    paths = [path for path in found if path.suffix.lower() in PICTURE_SUFFIXES]
+    assert paths, f"no pictures in {folder}"
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(threads.map(lambda path: read_pixels(path, SEEN), paths))
 
