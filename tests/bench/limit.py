@@ -32,7 +32,7 @@ SEEN = Preprocessing(image_size_px=224, crop_fraction=0.875, mean=MEAN, std=STD)
 
 def decoded(folder: str) -> list[Pixels]:
     """Return every picture of a folder as the network sees it; the folder may be made of links."""
-    found = (Path(path) for path in sorted(glob.glob(f"{folder}/**/*", recursive=True)))
+    found = (Path(path) for path in sorted(glob.glob(f"{folder}/**/*", recursive=True)))  # noqa: PTH207 - follows links
     paths = [path for path in found if path.suffix.lower() in PICTURE_SUFFIXES]
     assert paths, f"no pictures in {folder}"
     with ThreadPoolExecutor(os.cpu_count()) as threads:
