@@ -10,7 +10,7 @@ from cases import AGAIN, DATASETS, FASTAI_LONG, FASTAI_SHORT, FINETUNE, LIMIT, P
 from results import Section
 
 PROBE_TIMES_FASTER = {"mobilenet_v2": 20.0, "squeezenet1_1": 12.0}
-PROBE_ACCURACY = {"mobilenet_v2": 0.974}
+PROBE_ACCURACY = {"mobilenet_v2": 149 / 153}  # 0.974
 BEST_ACCURACY = {"dogs": 0.89, "catsdogs": 0.99}
 DIGITS = {"×": 2, "s": 2, "": 3}
 """Decimals by unit; shares of pictures have no unit."""
