@@ -57,7 +57,7 @@ def load_weights(model: BackboneModel, backbone: Backbone, weights: str) -> Weig
     """
     if weights == "none":
         return WeightsUsed(
-            name="none", licence="", sha256="", note=f"{backbone.name} starts from random weights, from scratch."
+            name="none", licence="", sha256="", note=f"{backbone.name} starts from random weights."
         )
     if weights == "pretrained":
         return _load_pretrained(model, backbone)

@@ -182,7 +182,7 @@ def test_the_notes_name_what_was_left_out(trained: Any) -> None:
 
     assert "broken.jpg" in notes
     assert "notes.txt" in notes
-    assert "squeezenet1_1 starts from random weights, from scratch." in notes
+    assert "squeezenet1_1 starts from random weights." in notes
 
 
 # ── other runs ──────────────────────────────────────────────────────────────────────────────────────

@@ -81,7 +81,7 @@ def test_none_keeps_the_random_weights_and_says_so():
     used = load_weights(model, BACKBONE, "none")
     assert torch.equal(model.model.conv.weight, before)
     assert (used.name, used.licence, used.sha256) == ("none", "", "")
-    assert used.note == "tiny starts from random weights, from scratch."
+    assert used.note == "tiny starts from random weights."
 
 
 @pytest.mark.parametrize("write", [safetensors_file, pickle_file])
