@@ -56,9 +56,7 @@ def load_weights(model: BackboneModel, backbone: Backbone, weights: str) -> Weig
     ``ResourceError`` where pretrained weights can be neither found nor downloaded.
     """
     if weights == "none":
-        return WeightsUsed(
-            name="none", licence="", sha256="", note=f"{backbone.name} starts from random weights."
-        )
+        return WeightsUsed(name="none", licence="", sha256="", note=f"{backbone.name} starts from random weights.")
     if weights == "pretrained":
         return _load_pretrained(model, backbone)
     return _load_file(model, backbone, Path(weights))

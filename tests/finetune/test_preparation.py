@@ -129,7 +129,7 @@ def test_options_with_an_effect_are_not_told_of(pictures: Path, strategy: str) -
 def test_the_origin_of_a_backbone_names_code_and_version(pictures: Path) -> None:
     origin = job_of(pictures).backbone_origin
 
-    assert origin.startswith("finetune.builtin.")
+    assert origin.startswith("squeezenet1_1: finetune.builtin.")
     assert " of finetune 0" in origin
 
 

@@ -114,7 +114,13 @@ PLANS = {
     "svm": ["svm", "svm: fitted to the frozen output of stage3"],
     "finetune": ["finetune", "frozen: 20", "unfrozen: 1"],
     "partial": ["partial", "frozen: 20", "last 2 stages: 1"],
-    "auto": ["auto, as far as it pays:", "frozen: 20", "last 2 stages: 1", "unfrozen: 1"],
+    "auto": [
+        "auto, as far as it pays:",
+        "frozen: 20",
+        "logreg: fitted to the frozen output of stage3",
+        "last 2 stages: 1",
+        "unfrozen: 1",
+    ],
 }
 
 
