@@ -85,9 +85,7 @@ def prepare(intent: Intent, reporter: Reporter) -> Job:
     dataset = load_dataset(intent, reporter)
     audited = audit(dataset, config.max_unreadable, reporter)
     division = split(audited, dataset.labels, config.valid_share, config.seed)
-    torch.manual_seed(config.seed)
-    preprocessing = preprocessing_for(intent)
-    network, weights = build_network(intent, len(dataset.labels), preprocessing.image_size_px)
+    preprocessing, network, weights = _seeded(intent, len(dataset.labels))
     notes = (
         *dataset.notes,
         *_ignored(dataset),
@@ -112,10 +110,15 @@ def prepare(intent: Intent, reporter: Reporter) -> Job:
 
 def with_backbone(job: Job, intent: Intent) -> Job:
     """Return the job with the backbone and weights of another intent, on the same pictures in the same split."""
+    preprocessing, network, weights = _seeded(intent, len(job.dataset.labels))
+    return replace(job, intent=intent, preprocessing=preprocessing, network=network, weights=weights)
+
+
+def _seeded(intent: Intent, classes: int) -> tuple[Preprocessing, Network, WeightsUsed]:
+    """Return preprocessing, network and weights of a run; seeds torch first, so that a new head starts alike."""
     torch.manual_seed(intent.config.seed)
     preprocessing = preprocessing_for(intent)
-    network, weights = build_network(intent, len(job.dataset.labels), preprocessing.image_size_px)
-    return replace(job, intent=intent, preprocessing=preprocessing, network=network, weights=weights)
+    return preprocessing, *build_network(intent, classes, preprocessing.image_size_px)
 
 
 def load_dataset(intent: Intent, reporter: Reporter) -> Dataset:
