@@ -64,6 +64,7 @@ class RunConfig:
     valid_share: float = 0.2
     max_unreadable: float = 0.05
     target: tuple[str, ...] = ()
+    max_drop: float = 0.005
     seed: int = 42
     out: Path = Path("runs")
 
@@ -138,6 +139,10 @@ class RunOptions(TypedDict, total=False):
         float, _says("Share of unreadable pictures above which a run refuses to start.", RunConfig.max_unreadable)
     ]
     target: Annotated[tuple[str, ...], _says("Export target beside 'onnx', repeatable; see 'finetune list targets'.")]
+    max_drop: Annotated[
+        float,
+        _says("How much of the metric a target of other arithmetic, such as 'int8', may lose.", RunConfig.max_drop),
+    ]
     seed: Annotated[int, _says("Seed of the split, the new head and the order of pictures.", RunConfig.seed)]
     out: Annotated[Path, _says("Folder in which the run gets a folder of its own.", RunConfig.out)]
 
@@ -160,6 +165,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "batch_size": (2, 65_536, "a whole number from 2 to 65536"),  # batch norm cannot learn from one picture
     "valid_share": (0.01, 0.9, "between 0.01 and 0.9"),
     "max_unreadable": (0, 1, "between 0 and 1"),
+    "max_drop": (0, 1, "between 0 and 1"),
     "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
 }
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,19 +40,33 @@ def export_and_verify(
     ``ModelError`` at the first artifact that answers differently; it stays under a name that says it failed.
     """
     exports: dict[str, Export] = {}
-    pictures = [example.path for example in job.split.valid]
     for name in dict.fromkeys(("onnx", *job.config.target)):
         target = job.intent.plugins.find_target(name)
+        judge = partial(_judge, target=target, job=job, reference=reference)
         with _staging(folder) as staging:
             reporter.begin(f"Exporting to {name}")
-            artifact = _export(target, job, contract, staging, exports["onnx"].path if exports else None)
+            request = ExportRequest(
+                network=job.network.cpu().eval(),
+                contract=contract,
+                folder=staging,
+                onnx=exports["onnx"].path if exports else None,
+                training_images=tuple(example.path for example in job.split.train),
+                judge=judge,
+                note=reporter.note,
+            )
+            artifact = _export(target, request)
             _refuse_misplaced(artifact, target, staging, folder)
             reporter.begin(f"Verifying {artifact.path.name}")
             with blaming(f"The target '{name}'"):
-                verification = verify(artifact, target, pictures, job.valid_targets, reference)
+                verification = judge(artifact)
             reporter.end()
             exports[name] = _settle(folder, artifact, verification, [*exports.values()])
     return exports
+
+
+def _judge(artifact: Artifact, *, target: ExportTarget, job: Job, reference: NDArray[np.float32]) -> Verification:
+    pictures = [example.path for example in job.split.valid]
+    return verify(artifact, target, pictures, job.valid_targets, reference, job.config.max_drop)
 
 
 @contextmanager
@@ -65,16 +80,9 @@ def _staging(folder: RunFolder) -> Iterator[Path]:
         shutil.rmtree(staging)
 
 
-def _export(target: ExportTarget, job: Job, contract: Contract, staging: Path, onnx: Path | None) -> Artifact:
+def _export(target: ExportTarget, request: ExportRequest) -> Artifact:
     what = f"The target '{target.name}'"
     export = load_function(target.export, what)
-    request = ExportRequest(
-        network=job.network.cpu().eval(),
-        contract=contract,
-        folder=staging,
-        onnx=onnx,
-        training_images=tuple(example.path for example in job.split.train),
-    )
     with blaming(what):
         artifact = export(request)
     if not isinstance(artifact, Artifact):

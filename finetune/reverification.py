@@ -108,7 +108,7 @@ def _against_run(predictor: Predictor, folder: Path, data: Path | None, reporter
     reference = _probabilities(network, pictures, predictor.contract.calibration.temperature, reporter)
     reporter.begin("Asking the exported file")
     artifact = Artifact(path=predictor.path, probabilities=predictor.probabilities)
-    found = verify(artifact, target, [e.path for e in examples], pictures.targets.numpy(), reference)
+    found = verify(artifact, target, [e.path for e in examples], pictures.targets.numpy(), reference, max_drop=0)
     reporter.end()
     if not found.passed:
         raise ModelError(

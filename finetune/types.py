@@ -170,6 +170,10 @@ class ExportRequest:
     verified fp32 file; it is None only for the ``onnx`` target, which writes it. The artifact, one file or one
     folder, goes into ``folder`` under a name of the target's choice; the run moves it to its place once its
     answers were compared.
+
+    ``judge`` tells how an artifact would fare in that comparison, so that a target can try again. What it learns from
+    it may decide how much of the network is left as it was, and nothing finer: the pictures are the validation set.
+    ``note`` says something to the person at the terminal.
     """
 
     network: Any
@@ -177,6 +181,8 @@ class ExportRequest:
     folder: Path
     onnx: Path | None
     training_images: tuple[Path, ...]
+    judge: Callable[[Artifact], Verification]
+    note: Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +197,16 @@ class Artifact:
 class ExportTarget:
     """A registered export target; ``export`` names an ``(ExportRequest) -> Artifact`` function.
 
-    An artifact counts only when its answers agree with the trained network's: the share of equal top-1 labels
-    is at least ``min_agreement``, and no probability differs by more than ``max_difference`` (both 0..1).
+    An artifact counts only when its answers agree with the trained network's. Where it is ``judged_by`` its answers,
+    the share of equal top-1 labels is at least ``min_agreement``, and no probability differs by more than
+    ``max_difference`` (both 0..1). Where other arithmetic makes other answers, it is judged by the metric, which may
+    drop by at most ``--max-drop``; agreement and differences are still measured and written down.
     """
 
     name: str
     summary: str
     export: str
+    judged_by: Literal["answers", "metric"] = "answers"
     min_agreement: float = 1.0
     max_difference: float = 1e-4
 
@@ -211,20 +220,22 @@ class Verification:
 
     ``agreement`` is the share (0..1) of ``compared`` pictures with the same top-1 label, ``max_difference`` the
     largest difference of any probability, ``worst`` the picture where that was. ``value`` and ``exported_value``
-    are the metric of the trained and of the exported model. ``problems`` is empty when it passed.
+    are the metric of the trained and of the exported model. What is allowed of each is None where the target is not
+    judged by it. ``problems`` is empty when it passed.
     """
 
     target: str
     file: str
     compared: int
     agreement: float
-    min_agreement: float
+    min_agreement: float | None
     max_difference: float
-    max_difference_allowed: float
+    max_difference_allowed: float | None
     worst: str
     metric: str
     value: float
     exported_value: float
+    max_drop_allowed: float | None
     problems: tuple[str, ...] = ()
 
     @property

@@ -13,6 +13,8 @@ from finetune.evaluation.metrics import accuracy
 from finetune.types import Artifact, ExportTarget, Verification
 from finetune_export.verify import compare
 
+_ROUNDING = 1e-9  # so that a drop of exactly what is allowed is allowed
+
 
 def verify(
     artifact: Artifact,
@@ -20,36 +22,44 @@ def verify(
     pictures: Sequence[Path],
     targets: NDArray[np.int64],
     reference: NDArray[np.float32],
+    max_drop: float,
 ) -> Verification:
     """Ask the artifact about every picture file and hold its answers against the trained network's.
 
     ``reference`` is float32 (N, K), the network's probabilities for the same pictures in the same order;
-    ``targets`` int64 (N,). The target's own tolerance decides.
+    ``targets`` int64 (N,). The target says what decides: the answers themselves, or the metric, of which
+    ``max_drop`` (0..1) may be lost.
     """
     answers = artifact.probabilities(pictures)
     found = compare(reference, answers)
-    trained, exported = accuracy(reference, targets), accuracy(answers, targets)
+    by_answers = target.judged_by == "answers"
     verification = Verification(
         target=target.name,
         file=artifact.path.name,
         compared=found.compared,
         agreement=found.agreement,
-        min_agreement=target.min_agreement,
+        min_agreement=target.min_agreement if by_answers else None,
         max_difference=found.max_difference,
-        max_difference_allowed=target.max_difference,
+        max_difference_allowed=target.max_difference if by_answers else None,
         worst=str(pictures[found.worst]),
         metric="accuracy",
-        value=trained,
-        exported_value=exported,
+        value=accuracy(reference, targets),
+        exported_value=accuracy(answers, targets),
+        max_drop_allowed=None if by_answers else max_drop,
     )
     return replace(verification, problems=tuple(_problems(verification)))
 
 
 def _problems(found: Verification) -> Iterator[str]:
-    if not found.agreement >= found.min_agreement:
+    if not np.isfinite(found.max_difference):
+        yield f"a probability is not a finite number ({found.worst})"
+    if found.min_agreement is not None and not found.agreement >= found.min_agreement:
         yield f"top-1 agreement is {found.agreement:.2%}, at least {found.min_agreement:.2%} is asked for"
-    if not found.max_difference <= found.max_difference_allowed:
+    if found.max_difference_allowed is not None and not found.max_difference <= found.max_difference_allowed:
         allowed = f"at most {found.max_difference_allowed:.3g} is allowed"
         yield f"a probability differs by {found.max_difference:.3g}, {allowed} ({found.worst})"
     if found.min_agreement == 1.0 and found.exported_value != found.value:
         yield f"the exported accuracy is {found.exported_value:.4f}, the trained one {found.value:.4f}"
+    if found.max_drop_allowed is not None and found.value - found.exported_value > found.max_drop_allowed + _ROUNDING:
+        lost = f"{found.metric} falls from {found.value:.4f} to {found.exported_value:.4f}"
+        yield f"{lost}, a drop of {found.max_drop_allowed:g} is allowed (--max-drop)"

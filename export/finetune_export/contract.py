@@ -22,6 +22,8 @@ GOLDEN_KEY = "finetune.golden"
 SCHEMA = 1
 MAX_IMAGE_SIZE_PX = 4096
 
+Precision = Literal["fp32", "fp16", "int8"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -83,7 +85,8 @@ class Contract:
     """Everything a stranger needs to know about a model file; ``labels`` are in the order of the outputs.
 
     ``graph_sha256`` is the hash of the file without its metadata, so that a flipped bit is found without a
-    second file. ``thresholds`` are per label and empty for single-label models.
+    second file. ``precision`` is the arithmetic of the network, which decides how closely two machines have to agree.
+    ``thresholds`` (0..1) are per label: where the most probable label stays below its own, the model abstains.
     """
 
     labels: tuple[str, ...]
@@ -93,6 +96,7 @@ class Contract:
     run_id: str
     metrics: dict[str, float]
     versions: dict[str, str]
+    precision: Precision = "fp32"
     graph_sha256: str = ""
     calibration: Calibration = field(default_factory=Calibration)
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -156,6 +160,8 @@ def _problems(contract: Contract) -> Iterator[tuple[str, object, str]]:
         yield "labels", next(label for i, label in enumerate(labels) if label in labels[:i]), "unique"
     if unknown := [label for label in contract.thresholds if label not in labels]:
         yield "thresholds", unknown[0], "one of the labels"
+    if wrong := [value for value in contract.thresholds.values() if not 0 <= value <= 1]:
+        yield "thresholds", wrong[0], "between 0 and 1"
     if not 1 <= pixels.image_size_px <= MAX_IMAGE_SIZE_PX:
         yield "preprocessing.image_size_px", pixels.image_size_px, f"1 to {MAX_IMAGE_SIZE_PX}"
     if not 0 < pixels.crop_fraction <= 1:

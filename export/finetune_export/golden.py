@@ -5,28 +5,32 @@ rules decide:
 
 - The preprocessed pixels must be the same, bit for bit. Only JPEG is excused, since its standard lets decoders round
   differently: there, other pixels are reported and the answer decides.
-- No probability may differ by more than the tolerance. The top-1 label is not compared on its own: beyond the
-  tolerance it cannot change, and within it, a tie on a generated picture would refuse a sound model.
+- No probability may differ by more than the tolerance, which depends on the network's arithmetic. The top-1 label is
+  not compared on its own: beyond the tolerance it cannot change, and within it, a tie on a generated picture would
+  refuse a sound model.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finetune_export import image, strict_json
-from finetune_export.contract import GOLDEN_KEY, Preprocessing
+from finetune_export.contract import GOLDEN_KEY, Contract, Precision, Preprocessing
 from finetune_export.errors import ImageError, ModelError
 from finetune_export.golden_pictures import pictures
 
 __all__ = ["MAX_DIFFERENCE", "Golden", "check", "dump", "make", "parse", "pictures"]
 
-MAX_DIFFERENCE = 1e-3
+MAX_DIFFERENCE: Mapping[Precision, float] = MappingProxyType({"fp32": 1e-3, "fp16": 1e-2, "int8": 0.1})
+"""By how much a probability may differ from the one at export: processors round short numbers differently."""
+
 _JPEG_START = b"\xff\xd8"
 
 Network = Callable[[image.Pixels], NDArray[np.float32]]
@@ -59,13 +63,13 @@ def make(preprocessing: Preprocessing, network: Network) -> tuple[Golden, ...]:
     )
 
 
-def check(pairs: Sequence[Golden], preprocessing: Preprocessing, network: Network) -> tuple[str, ...]:
+def check(pairs: Sequence[Golden], contract: Contract, network: Network) -> tuple[str, ...]:
     """Ask ``network`` for every golden answer; return notes on JPEG decoding, or raise ``ModelError`` on a mismatch."""
     notes: list[str] = []
     for pair in pairs:  # one at a time: a batch would take more memory than a service that answers single pictures
-        pixels = _read(pair, preprocessing)
+        pixels = _read(pair, contract.preprocessing)
         notes += _compare_pixels(pair, pixels)
-        _compare_answer(pair, network(pixels[None])[0])
+        _compare_answer(pair, network(pixels[None])[0], MAX_DIFFERENCE[contract.precision])
     return tuple(notes)
 
 
@@ -100,14 +104,14 @@ def _compare_pixels(pair: Golden, pixels: image.Pixels) -> tuple[str, ...]:
     return (f"golden picture {pair.name}: JPEG decodes to other pixels on this machine than at export",)
 
 
-def _compare_answer(pair: Golden, answer: NDArray[np.float32]) -> None:
+def _compare_answer(pair: Golden, answer: NDArray[np.float32], allowed: float) -> None:
     if len(answer) != len(pair.probabilities):
         raise ModelError(f"golden picture {pair.name}: {len(answer)} answers, {len(pair.probabilities)} at export")
     difference = float(np.abs(answer - np.array(pair.probabilities)).max())
-    if not difference <= MAX_DIFFERENCE:  # so that NaN is refused
+    if not difference <= allowed:  # so that NaN is refused
         raise ModelError(
             f"golden picture {pair.name}: a probability differs by {difference:.2g} from the one at export, "
-            f"{MAX_DIFFERENCE} is allowed; get the model file again, or another onnxruntime"
+            f"{allowed} is allowed; get the model file again, or another onnxruntime"
         )
 
 

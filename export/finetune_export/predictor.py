@@ -73,7 +73,7 @@ class Predictor:
             self._session = Session(file.data, self.contract, providers, threads)
             if check:
                 pairs = golden.parse(file.text(GOLDEN_KEY))
-                self.notes = golden.check(pairs, self.contract.preprocessing, lambda pixels: self._run(pixels)[0])
+                self.notes = golden.check(pairs, self.contract, lambda pixels: self._run(pixels)[0])
 
     def predict(
         self,

@@ -202,7 +202,7 @@ def test_built_ins_come_first_and_strangers_by_name(
 
     names = [info[0] for info in ask(FINETUNE_PLUGINS="zebra,ant")["infos"]]
 
-    assert names == ["finetune.folder", "finetune.torchvision_backbones", "finetune.onnx_target", "ant", "zebra"]
+    assert names == ["finetune.folder", "finetune.torchvision_backbones", "finetune.targets", "ant", "zebra"]
 
 
 def test_two_distributions_with_one_entry_point_name_are_told_apart(

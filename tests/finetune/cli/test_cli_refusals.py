@@ -203,8 +203,8 @@ def test_plugins_shows_a_broken_one_beside_the_others(
     assert told.status == 0
     assert "BROKEN, set aside: ModuleNotFoundError" in told.out
     assert infos["weeds"]["problem"].startswith("ModuleNotFoundError")
-    assert infos["finetune.onnx_target"] | {"version": ""} == {
-        "name": "finetune.onnx_target",
+    assert infos["finetune.targets"] | {"version": ""} == {
+        "name": "finetune.targets",
         "distribution": "finetune",
         "version": "",
         "offers": {"dataset": [], "backbone": [], "target": ["onnx"]},

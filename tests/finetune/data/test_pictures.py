@@ -23,7 +23,7 @@ from finetune.data import pictures as pictures_module
 from finetune.data.pictures import Pictures, random_view
 from finetune.errors import DataError
 from finetune.networks.network import Network
-from finetune.to_onnx import Deployed
+from finetune.targets.to_onnx import Deployed
 from finetune.types import Example
 from finetune_export import image
 from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin, Preprocessing

@@ -23,7 +23,7 @@ from finetune.config import Head
 from finetune.errors import ModelError
 from finetune.networks.network import Network, assemble, build_backbone, keep_up_to
 from finetune.plugins import load_plugins
-from finetune.to_onnx import OPSET, Deployed, to_onnx
+from finetune.targets.to_onnx import OPSET, Deployed, to_onnx
 from finetune_export import Predictor, golden, model_file
 from finetune_export.contract import (
     GOLDEN_KEY,
@@ -231,7 +231,7 @@ def test_what_was_cut_off_is_not_in_the_file(small: Exported) -> None:
 def test_the_golden_pairs_inside_are_torchs_own_answers(small: Exported) -> None:
     pairs = golden.parse(model_file.read(small.file).metadata[GOLDEN_KEY])
 
-    notes = golden.check(pairs, small.contract.preprocessing, lambda pixels: small.torch_says(pixels)[0])
+    notes = golden.check(pairs, small.contract, lambda pixels: small.torch_says(pixels)[0])
 
     assert len(pairs) >= 4
     assert notes == ()
@@ -261,7 +261,7 @@ def test_nothing_in_the_file_tells_of_the_machine_that_made_it(small: Exported) 
 def test_the_guard_against_traces_finds_them_in_what_the_exporter_writes_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("finetune.to_onnx._without_traces", lambda model: model)
+    monkeypatch.setattr("finetune.targets.to_onnx._without_traces", lambda model: model)
 
     file = exported("squeezenet1_1", SIZE).file
 

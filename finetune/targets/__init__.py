@@ -1,0 +1,1 @@
+"""Export targets: what a trained network can be turned into, one file or folder each."""
