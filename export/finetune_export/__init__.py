@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from finetune_export.contract import Contract, read_contract
-    from finetune_export.errors import FinetuneError, ImageError, ModelError, RuntimeUnavailableError
+    from finetune_export.errors import (
+        FinetuneError,
+        ImageError,
+        ModelError,
+        RuntimeUnavailableError,
+        TimeLimitError,
+        UsageError,
+    )
     from finetune_export.image_gate import Limits
     from finetune_export.predictor import Prediction, Predictor
 
@@ -26,6 +33,8 @@ __all__ = [
     "Prediction",
     "Predictor",
     "RuntimeUnavailableError",
+    "TimeLimitError",
+    "UsageError",
     "__version__",
     "read_contract",
 ]
@@ -39,6 +48,8 @@ _HOMES = {
     "Prediction": "predictor",
     "Predictor": "predictor",
     "RuntimeUnavailableError": "errors",
+    "TimeLimitError": "errors",
+    "UsageError": "errors",
     "read_contract": "contract",
 }
 

@@ -34,6 +34,12 @@ class ModelError(FinetuneError):
     exit_code = 4
 
 
+class UsageError(FinetuneError):
+    """Something was asked for in a way that makes no sense; the text says which value is allowed."""
+
+    exit_code = 2
+
+
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
     """Put the model file's path in front of what is wrong with it."""
@@ -41,6 +47,12 @@ def naming(path: str | Path) -> Iterator[None]:
         yield
     except ModelError as exc:
         raise ModelError(f"{path}: {exc}") from exc
+
+
+class TimeLimitError(FinetuneError):
+    """A run of the network took longer than it may."""
+
+    exit_code = 6
 
 
 class RuntimeUnavailableError(FinetuneError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,7 @@ _UPRIGHT = {
 }
 _OPAQUE_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 _ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
+_ARRAYS = "uint8 (H, W), (H, W, 3) or (H, W, 4), or uint16 (H, W)"
 _SIXTEEN_BIT_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}
 
 
@@ -87,6 +88,8 @@ def load(source: Source, limits: Limits | None = None, *, draft_px: int | None =
     """
     check_pillow_is_strict()
     name, limits = name_of(source), limits or Limits()
+    if isinstance(source, np.ndarray):
+        source = _from_array(source, name)
     if isinstance(source, Image.Image):
         check_size(source.size, name, limits)
         return Picture(_decode(source, name), _size_notes(source))
@@ -140,6 +143,17 @@ def _decode(picture: Image.Image, name: str) -> Image.Image:
     upright = rgb.transpose(turn)
     upright.info.clear()  # it still says that the picture has to be turned
     return upright
+
+
+def _from_array(array: NDArray[Any], name: str) -> Image.Image:
+    shape, kind = array.shape, array.dtype
+    colour = kind == np.uint8 and len(shape) == 3 and shape[2] in (3, 4)
+    grey = kind in (np.uint8, np.uint16) and len(shape) == 2
+    if not (colour or grey):
+        raise ImageError(name, f"an array of {kind} {shape}; a picture has to be {_ARRAYS}")
+    if array.size == 0:
+        raise ImageError(name, f"an array of the shape {shape} has no pixels")
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _rgb(picture: Image.Image) -> Image.Image | None:

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -40,8 +42,11 @@ PICTURE_SUFFIXES: Mapping[str, str] = MappingProxyType(
 )
 """File name endings (lower case) that a picture may have, and the format each stands for."""
 
-Source = str | Path | bytes | Image.Image
-"""Where a picture comes from: a file's path, a file's bytes, or a picture that Pillow already opened."""
+Source = str | Path | bytes | Image.Image | NDArray[Any]
+"""Where a picture comes from: a file's path, a file's bytes, a picture that Pillow already opened, or its pixels.
+
+Pixels are uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB and alpha, or uint16 (H, W) grey.
+"""
 
 _PLUGINS: Mapping[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
@@ -62,10 +67,10 @@ class Limits:
 
 
 def name_of(source: Source) -> str:
-    """Return what messages call a source: its path, ``<bytes>`` or ``<image>``."""
-    if isinstance(source, bytes):
-        return "<bytes>"
-    return "<image>" if isinstance(source, Image.Image) else str(source)
+    """Return what messages call a source: its path, ``<bytes>``, ``<image>`` or ``<array>``."""
+    if isinstance(source, str | Path):
+        return str(source)
+    return "<bytes>" if isinstance(source, bytes) else "<image>" if isinstance(source, Image.Image) else "<array>"
 
 
 def read_file(source: str | Path, limits: Limits) -> bytes:

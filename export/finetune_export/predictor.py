@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,23 +19,29 @@ from PIL import Image
 
 from finetune_export import golden, model_file, model_gate
 from finetune_export.contract import GOLDEN_KEY, contract_of
-from finetune_export.errors import ImageError, naming
+from finetune_export.errors import ImageError, ModelError, naming
 from finetune_export.image import Limits, Pixels, Source, name_of, read_pixels
 from finetune_export.session import Session
 
 DECODING_THREADS = 2  # each may hold a picture of the largest size allowed
 BATCH_SIZE = 16
+MAX_RUN_S = 60.0
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture: ``probabilities`` of all ``labels``, in their order; ``source`` names the picture."""
+    """The answer for one picture: ``probabilities`` of all ``labels``, in their order; ``source`` names the picture.
+
+    ``label`` is the most probable one. Where ``abstains`` is true, its probability is below the threshold that the
+    contract states for it: the model would rather not say.
+    """
 
     source: str
     label: str
     probability: float
     probabilities: tuple[float, ...]
     labels: tuple[str, ...]
+    abstains: bool = False
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """Return the ``k`` most probable labels with their probabilities, best first; equals in the labels' order."""
@@ -42,15 +49,18 @@ class Prediction:
 
 
 class Predictor:
-    """A model file that has passed its checks, ready to answer; safe to share by threads.
+    """A model file that has passed its checks, ready to answer; safe to share by threads, and to pickle.
 
-    The file is read once and refused with ``ModelError`` if it is damaged, foreign, reaches outside itself, or (with
-    ``check``) answers its golden pairs differently from the day it was exported. ``providers`` are onnxruntime's, in
-    order of preference, the CPU by default; ``threads`` are those of one run, onnxruntime's choice by default.
-    ``limits`` say how large a picture may be, ``Limits()`` by default.
+    ``path`` is an ``.onnx`` file, or a folder that an export target wrote. The file is read once and refused with
+    ``ModelError`` if it is damaged, foreign, reaches outside itself, or (with ``check``) answers its golden pairs
+    differently from the day it was exported. ``providers`` are onnxruntime's, in order of preference, the CPU by
+    default; ``threads`` are those of one run, onnxruntime's choice by default. ``limits`` say how large a picture may
+    be, ``Limits()`` by default. A run that takes longer than ``max_run_s`` seconds raises ``TimeLimitError``.
 
-    Attributes: ``path``; ``contract``; ``labels``, in the order of the outputs; ``notes``, what the checks found worth
-    telling but no reason to refuse.
+    Pickled, it is its path and options, and opens the file again.
+
+    Attributes: ``path``; ``contract``; ``labels``, in the order of the outputs; ``providers``, those in use; ``notes``,
+    what the checks found worth telling but no reason to refuse.
     """
 
     def __init__(
@@ -61,19 +71,28 @@ class Predictor:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         limits: Limits | None = None,
+        max_run_s: float = MAX_RUN_S,
     ) -> None:
-        self.path = Path(path)
+        self._again = partial(
+            Predictor, check=check, providers=providers, threads=threads, limits=limits, max_run_s=max_run_s
+        )
+        self.path = _file_in(Path(path))
         self.notes: tuple[str, ...] = ()
         self._limits = limits or Limits()
-        with naming(path):
-            file = model_file.read(path)
+        self._max_run_s = max_run_s
+        with naming(self.path):
+            file = model_file.read(self.path)
             self.contract = contract_of(file)
             self.labels = self.contract.labels
             model_gate.check(file.data)
             self._session = Session(file.data, self.contract, providers, threads)
+            self.providers = self._session.providers
             if check:
                 pairs = golden.parse(file.text(GOLDEN_KEY))
-                self.notes = golden.check(pairs, self.contract, lambda pixels: self._run(pixels)[0])
+                self.notes = golden.check(pairs, self.contract, lambda pixels: self.run(pixels)[0])
+
+    def __reduce__(self) -> tuple[partial[Predictor], tuple[Path]]:
+        return self._again, (self.path.absolute(),)
 
     def predict(
         self,
@@ -87,68 +106,104 @@ class Predictor:
         A picture that is refused raises ``ImageError``. With a list as ``errors`` it is left out of the answer
         instead, and its error appended there.
         """
-        return [
-            self._prediction(name, row)
-            for names, pixels in self._batches(sources, batch_size, errors)
-            for name, row in zip(names, self._run(pixels)[0].tolist(), strict=True)
-        ]
+        answers = []
+        for answer in self.stream(sources, batch_size=batch_size):
+            if isinstance(answer, Prediction):
+                answers.append(answer)
+            elif errors is None:
+                raise answer
+            else:
+                errors.append(answer)
+        return answers
+
+    def stream(
+        self, sources: Source | Iterable[Source], *, batch_size: int = BATCH_SIZE
+    ) -> Iterator[Prediction | ImageError]:
+        """Yield a prediction, or the reason why there is none, for each picture, in order and as they are ready.
+
+        Pictures are taken from ``sources`` two batches ahead at most, so that a million of them fit into memory.
+        """
+        for batch in self._batches(sources, batch_size):
+            decoded = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
+            rows = iter(self.run(np.stack(decoded))[0] if decoded else ())
+            for name, pixels in batch:
+                yield pixels if isinstance(pixels, ImageError) else self.prediction(name, next(rows))
 
     def probabilities(self, sources: Source | Iterable[Source], *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
         """Return the probabilities of all labels, float32 (N, K), or raise ``ImageError`` for the first bad picture."""
-        rows = [self._run(pixels)[0] for _, pixels in self._batches(sources, batch_size)]
+        rows = [self.run(pixels)[0] for pixels in self._sound_batches(sources, batch_size)]
         return np.concatenate([np.empty((0, len(self.labels)), np.float32), *rows])
 
     def embeddings(self, sources: Source | Iterable[Source], *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
         """Return what the network's head sees, float32 (N, D), or raise ``ImageError`` for the first bad picture."""
-        rows = [self._run(pixels)[1] for _, pixels in self._batches(sources, batch_size)]
+        rows = [self.run(pixels)[1] for pixels in self._sound_batches(sources, batch_size)]
         return np.concatenate([np.empty((0, self._session.features), np.float32), *rows])
 
-    def _run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        with naming(self.path):
-            return self._session.run(pixels)
+    def pixels(self, source: Source) -> Pixels:
+        """Return a picture as the network sees it, uint8 (H, W, 3); raise ``ImageError`` where it is refused."""
+        return read_pixels(source, self.contract.preprocessing, self._limits)
 
-    def _prediction(self, name: str, row: list[float]) -> Prediction:
-        best = int(np.argmax(row))
-        return Prediction(name, self.labels[best], row[best], tuple(row), self.labels)
+    def run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities (N, K) and embeddings (N, D), both float32, of pixels uint8 (N, H, W, 3)."""
+        with naming(self.path):
+            return self._session.run(pixels, self._max_run_s)
+
+    def prediction(self, name: str, probabilities: NDArray[np.float32]) -> Prediction:
+        """Return one row of probabilities, float32 (K,), as the prediction for the picture called ``name``."""
+        row = probabilities.tolist()
+        best = int(probabilities.argmax())
+        label = self.labels[best]
+        abstains = row[best] < self.contract.thresholds.get(label, 0.0)
+        return Prediction(name, label, row[best], tuple(row), self.labels, abstains)
+
+    def _sound_batches(self, sources: Source | Iterable[Source], batch_size: int) -> Iterator[Pixels]:
+        """Yield pixels, uint8 (N, H, W, 3), or raise the first picture's error."""
+        for batch in self._batches(sources, batch_size):
+            decoded = []
+            for _, pixels in batch:
+                if isinstance(pixels, ImageError):
+                    raise pixels
+                decoded.append(pixels)
+            yield np.stack(decoded)
 
     def _batches(
-        self, sources: Source | Iterable[Source], batch_size: int, errors: list[ImageError] | None = None
-    ) -> Iterator[tuple[list[str], Pixels]]:
-        """Yield names and pixels, uint8 (N, H, W, 3), one batch ahead of their use, so that decoding never waits."""
+        self, sources: Source | Iterable[Source], batch_size: int
+    ) -> Iterator[list[tuple[str, Pixels | ImageError]]]:
+        """Yield names with pixels or errors, one batch ahead of their use, so that decoding never waits."""
         if batch_size < 1:
             raise ValueError(f"batch_size: {batch_size} is not allowed; it has to be at least 1")
         remaining = _each(sources)
         with ThreadPoolExecutor(DECODING_THREADS) as pool:
-            ahead: deque[list[tuple[str, Future[Pixels]]]] = deque()
+            ahead: deque[list[tuple[str, Future[Pixels | ImageError]]]] = deque()
             while chunk := list(islice(remaining, batch_size)):
-                ahead.append([(name_of(source), pool.submit(self._read, source)) for source in chunk])
+                ahead.append([(name_of(source), pool.submit(self._pixels_or_error, source)) for source in chunk])
                 if len(ahead) > 1:
-                    yield from _collect(ahead.popleft(), errors)
-            for batch in ahead:
-                yield from _collect(batch, errors)
+                    yield _decoded(ahead.popleft())
+            yield from map(_decoded, ahead)
 
-    def _read(self, source: Source) -> Pixels:
-        return read_pixels(source, self.contract.preprocessing, self._limits)
+    def _pixels_or_error(self, source: Source) -> Pixels | ImageError:
+        try:
+            return self.pixels(source)
+        except ImageError as exc:
+            return exc
+
+
+def _file_in(path: Path) -> Path:
+    """Return the model's path, looked up where export targets put it if ``path`` is a folder."""
+    if not path.is_dir():
+        return path
+    found = [file for file in (path / "model.onnx", *sorted(path.glob("*/1/model.onnx"))) if file.is_file()]
+    if len(found) != 1:
+        raise ModelError(f"{path}: a folder with {len(found)} models; give the .onnx file itself")
+    return found[0]
 
 
 def _each(sources: Source | Iterable[Source]) -> Iterator[Source]:
-    if isinstance(sources, str | Path | bytes | Image.Image):
-        return iter([sources])
+    one_array = isinstance(sources, np.ndarray) and sources.ndim < 4
+    if one_array or isinstance(sources, str | Path | bytes | Image.Image):
+        return iter([sources])  # type: ignore[list-item]  # mypy does not follow one_array
     return iter(sources)
 
 
-def _collect(
-    batch: list[tuple[str, Future[Pixels]]], errors: list[ImageError] | None
-) -> Iterator[tuple[list[str], Pixels]]:
-    """Yield a batch of decoded pictures, or nothing if all of them were refused."""
-    names, pixels = [], []
-    for name, decoded in batch:
-        try:
-            pixels.append(decoded.result())
-            names.append(name)
-        except ImageError as exc:
-            if errors is None:
-                raise
-            errors.append(exc)
-    if names:
-        yield names, np.stack(pixels)
+def _decoded(batch: list[tuple[str, Future[Pixels | ImageError]]]) -> list[tuple[str, Pixels | ImageError]]:
+    return [(name, pixels.result()) for name, pixels in batch]

@@ -5,6 +5,7 @@ Shapes: ``N`` pictures, ``H`` = ``W`` pixels, ``K`` labels, ``D`` features; only
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,24 +14,28 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from finetune_export.contract import Contract
-from finetune_export.errors import ModelError, RuntimeUnavailableError
+from finetune_export.errors import ModelError, RuntimeUnavailableError, TimeLimitError
 from finetune_export.image import Pixels
+from finetune_export.time_limit import limited
 
 INPUT = "image"
 OUTPUTS = ("probabilities", "embedding")
+CPU = "CPUExecutionProvider"
+_SUFFIX = "ExecutionProvider"
 _ERRORS_ONLY = 3
+_NO_FOLDER = "session.model_external_initializers_file_folder_path", os.devnull
 
 
 class Session:
     """A graph that onnxruntime has loaded and that has the shapes its contract promises; safe to share by threads.
 
-    ``providers`` are onnxruntime's, in order of preference; the CPU by default. ``threads`` are those of one run;
-    onnxruntime decides by default. Raises ``RuntimeUnavailableError`` for a provider that is not there, and
-    ``ModelError`` for a graph that does not load or fit.
+    ``providers`` are onnxruntime's, in order of preference, with or without "ExecutionProvider"; the CPU by default.
+    ``threads`` are those of one run; onnxruntime decides by default. Raises ``RuntimeUnavailableError`` for a provider
+    that is not there, and ``ModelError`` for a graph that does not load or fit.
     """
 
     def __init__(self, data: bytes, contract: Contract, providers: Sequence[str] | None, threads: int | None) -> None:
-        self._session = _open(data, list(providers or ["CPUExecutionProvider"]), threads or 0)
+        self._session = _open(data, _installed(providers or (CPU,)), threads or 0)
         size = contract.preprocessing.image_size_px
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1:
@@ -40,10 +45,22 @@ class Session:
         (self.features,) = _check_node("output", outputs, "embedding", "tensor(float)", ("D",))
         self._widths = (len(contract.labels), self.features)
 
-    def run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (N, K) and embeddings (N, D), all finite, for pixels (N, H, W, 3)."""
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers in use, in order of preference."""
+        return tuple(self._session.get_providers())
+
+    def run(self, pixels: Pixels, limit_s: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities (N, K) and embeddings (N, D), all finite, for pixels (N, H, W, 3).
+
+        Raises ``TimeLimitError`` after ``limit_s`` seconds, and ``ModelError`` where the network fails.
+        """
+        options = onnxruntime.RunOptions()
         try:
-            probabilities, embeddings = self._session.run(OUTPUTS, {INPUT: pixels})
+            with limited(options, limit_s):
+                probabilities, embeddings = self._session.run(OUTPUTS, {INPUT: pixels}, options)
+        except TimeLimitError:
+            raise
         except Exception as exc:  # onnxruntime has an exception class for each of its error codes
             raise ModelError(f"the network cannot be run ({_first_line(exc)})") from exc
         for name, values, width in zip(OUTPUTS, (probabilities, embeddings), self._widths, strict=True):
@@ -52,15 +69,24 @@ class Session:
         return probabilities, embeddings
 
 
-def _open(data: bytes, providers: list[str], threads: int) -> Any:
+def _installed(asked: Sequence[str]) -> list[str]:
+    """Return the providers by their full names; raise ``RuntimeUnavailableError`` for one that is not installed."""
     available = onnxruntime.get_available_providers()
-    if missing := [name for name in providers if name not in available]:
+    by_name = {name.removesuffix(_SUFFIX).lower(): name for name in available}
+    names = [by_name.get(name.removesuffix(_SUFFIX).lower(), "") for name in asked]
+    if "" in names:
+        missing = asked[names.index("")]
         raise RuntimeUnavailableError(
-            f"onnxruntime provider {missing[0]!r} is not installed; available are {', '.join(available)}"
+            f"onnxruntime provider {missing!r} is not installed; available are {', '.join(available)}"
         )
+    return names
+
+
+def _open(data: bytes, providers: list[str], threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry(*_NO_FOLDER)  # otherwise, weights would be looked for in the working folder
     try:
         # Without enable_fallback=0, a failure is printed to stdout and tried again on the CPU.
         session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)

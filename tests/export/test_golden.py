@@ -87,7 +87,7 @@ def test_other_pixels_are_excused_for_jpeg_alone(pairs: tuple[Golden, ...], cont
 
 def test_a_damaged_picture_is_refused(pairs: tuple[Golden, ...], contract: Contract) -> None:
     with pytest.raises(ModelError, match=r"golden picture colour\.png: the picture is cut off or damaged"):
-        golden.check([replace(pairs[0], file=pairs[0].file[:-20])], contract.preprocessing, network)
+        golden.check([replace(pairs[0], file=pairs[0].file[:-20])], contract, network)
 
 
 @pytest.mark.parametrize(

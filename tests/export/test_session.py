@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from finetune_export.contract import Contract
-from finetune_export.errors import ModelError, RuntimeUnavailableError
+from finetune_export.errors import ModelError, RuntimeUnavailableError, TimeLimitError
 from finetune_export.session import Session
 
 MakeGraph = Callable[..., onnx.ModelProto]
@@ -125,21 +126,21 @@ def test_names_that_are_not_utf8_print_nothing(
 def test_a_run_that_fails_is_a_model_error(make_graph: MakeGraph, contract: Contract) -> None:
     session = opened(make_graph(), contract)
     with pytest.raises(ModelError, match="the network cannot be run"):
-        session.run(np.zeros((1, 5, 5, 3), np.uint8))
+        session.run(np.zeros((1, 5, 5, 3), np.uint8), limit_s=10)
 
 
 def test_an_output_that_is_not_as_wide_as_declared_is_refused(make_graph: MakeGraph, contract: Contract) -> None:
     model = make_graph(classes=5)
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
     with pytest.raises(ModelError):
-        opened(model, contract).run(np.zeros((1, 16, 16, 3), np.uint8))
+        opened(model, contract).run(np.zeros((1, 16, 16, 3), np.uint8), limit_s=10)
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
 def test_answers_that_are_not_finite_are_refused(odd: float, make_graph: MakeGraph, contract: Contract) -> None:
     weights = np.full((48, 3), odd, np.float32)
     with pytest.raises(ModelError, match="probabilities are not one row of finite numbers for each picture"):
-        opened(make_graph(weights), contract).run(np.ones((2, 16, 16, 3), np.uint8))
+        opened(make_graph(weights), contract).run(np.ones((2, 16, 16, 3), np.uint8), limit_s=10)
 
 
 def test_a_provider_that_is_not_installed_is_named(make_graph: MakeGraph, contract: Contract) -> None:
@@ -156,3 +157,17 @@ def test_a_provider_that_does_not_start_is_named(
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: [])
     with pytest.raises(RuntimeUnavailableError, match="'CPUExecutionProvider' did not start"):
         opened(make_graph(), contract, ["CPUExecutionProvider"])
+
+
+def test_a_provider_may_be_named_in_short(make_graph: MakeGraph, contract: Contract) -> None:
+    assert opened(make_graph(), contract, ["cpu"]).providers == ("CPUExecutionProvider",)
+
+
+def test_a_run_beyond_its_time_limit_is_ended(make_graph: MakeGraph, contract: Contract) -> None:
+    session = opened(
+        make_graph(side=512), replace(contract, preprocessing=replace(contract.preprocessing, image_size_px=512))
+    )
+    with pytest.raises(TimeLimitError, match=r"the network took longer than 1e-09 s for one run, which is the limit"):
+        session.run(np.zeros((64, 512, 512, 3), np.uint8), limit_s=1e-9)
+    probabilities, _ = session.run(np.zeros((1, 512, 512, 3), np.uint8), limit_s=60)
+    assert probabilities.shape == (1, 3)
