@@ -21,6 +21,7 @@ from finetune_export import golden, model_file, model_gate
 from finetune_export.contract import GOLDEN_KEY, contract_of
 from finetune_export.errors import ImageError, ModelError, naming
 from finetune_export.image import Limits, Pixels, Source, name_of, read_pixels
+from finetune_export.memory import give_back_freed_memory
 from finetune_export.session import Session
 
 DECODING_THREADS = 2  # each may hold a picture of the largest size allowed
@@ -90,6 +91,8 @@ class Predictor:
             if check:
                 pairs = golden.parse(file.text(GOLDEN_KEY))
                 self.notes = golden.check(pairs, self.contract, lambda pixels: self.run(pixels)[0])
+        del file
+        give_back_freed_memory()
 
     def __reduce__(self) -> tuple[partial[Predictor], tuple[Path]]:
         return self._again, (self.path.absolute(),)

@@ -96,6 +96,7 @@ def _open(data: bytes, providers: list[str], threads: int) -> Any:
             "it is damaged, or needs a newer onnxruntime"
         ) from exc
     _check_providers(session.get_providers(), providers)
+    session._model_bytes = None  # kept only for the fallback that is off: as much memory as the file has bytes
     return session
 
 
