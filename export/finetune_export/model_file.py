@@ -15,6 +15,7 @@ from pathlib import Path
 
 from finetune_export import wire
 from finetune_export.errors import ModelError
+from finetune_export.message import Reader
 
 MAX_BYTES = 2 * 2**30  # what protobuf itself can read
 _GRAPH, _METADATA = 7, 14  # ModelProto
@@ -50,9 +51,10 @@ def read(source: str | Path | bytes) -> ModelFile:
     _refuse_foreign(data)
     digest, has_graph = hashlib.sha256(), False
     metadata: dict[str, str] = {}
-    for field in wire.fields(memoryview(data)):
+    reader = Reader()
+    for field in reader.fields(memoryview(data)):
         if field.number == _METADATA:
-            key, value = _entry(field.value)
+            key, value = _entry(field.value, reader)
             if key in metadata:
                 raise ModelError(f"metadata key {key!r} occurs twice; get the model file again")
             metadata[key] = value
@@ -81,7 +83,8 @@ def _read_bytes(path: str | Path) -> bytes:
             raise ModelError("not a regular file; a model is one .onnx file")
         if status.st_size > MAX_BYTES:
             raise ModelError(f"{status.st_size} bytes; at most {MAX_BYTES} are allowed")
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return file.read(status.st_size)  # not to its end: it may be growing, or endless in spite of its size
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         cause = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise ModelError(f"the model file cannot be read ({cause})") from exc
@@ -96,9 +99,9 @@ def _refuse_foreign(data: bytes) -> None:
             raise ModelError(f"not an ONNX file; it looks like {looks_like}")
 
 
-def _entry(message: int | memoryview) -> tuple[str, str]:
+def _entry(message: int | memoryview, reader: Reader) -> tuple[str, str]:
     """Return the key and value of one metadata entry, which holds nothing else."""
-    parts = () if isinstance(message, int) else tuple(wire.fields(message))
+    parts = () if isinstance(message, int) else tuple(reader.fields(message))
     texts = {part.number: bytes(part.value) for part in parts if not isinstance(part.value, int)}
     if len(texts) != len(parts) or _KEY not in texts or not texts.keys() <= {_KEY, _VALUE}:
         raise ModelError("a metadata entry is damaged; get the model file again")

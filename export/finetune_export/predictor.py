@@ -90,7 +90,7 @@ class Predictor:
             self.providers = self._session.providers
             if check:
                 pairs = golden.parse(file.text(GOLDEN_KEY))
-                self.notes = golden.check(pairs, self.contract, lambda pixels: self.run(pixels)[0])
+                self.notes = golden.check(pairs, self.contract, lambda pixels: self._run(pixels)[0])
         del file
         give_back_freed_memory()
 
@@ -149,7 +149,7 @@ class Predictor:
     def run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities (N, K) and embeddings (N, D), both float32, of pixels uint8 (N, H, W, 3)."""
         with naming(self.path):
-            return self._session.run(pixels, self._max_run_s)
+            return self._run(pixels)
 
     def prediction(self, name: str, probabilities: NDArray[np.float32]) -> Prediction:
         """Return one row of probabilities, float32 (K,), as the prediction for the picture called ``name``."""
@@ -158,6 +158,9 @@ class Predictor:
         label = self.labels[best]
         abstains = row[best] < self.contract.thresholds.get(label, 0.0)
         return Prediction(name, label, row[best], tuple(row), self.labels, abstains)
+
+    def _run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self._session.run(pixels, self._max_run_s)
 
     def _sound_batches(self, sources: Source | Iterable[Source], batch_size: int) -> Iterator[Pixels]:
         """Yield pixels, uint8 (N, H, W, 3), or raise the first picture's error."""

@@ -6,6 +6,7 @@ Shapes: ``N`` pictures, ``H`` = ``W`` pixels, ``K`` labels, ``D`` features; only
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,14 @@ INPUT = "image"
 OUTPUTS = ("probabilities", "embedding")
 CPU = "CPUExecutionProvider"
 _SUFFIX = "ExecutionProvider"
-_ERRORS_ONLY = 3
-_NO_FOLDER = "session.model_external_initializers_file_folder_path", os.devnull
+_SOURCE_PLACE = re.compile(r"/\S*onnxruntime\S*:\d+ .*?\) ")
+_FATAL_ONLY = 4  # errors are raised, and told by us
+_CONFIGURATION = {
+    # Otherwise, weights would be looked for in the working folder.
+    "session.model_external_initializers_file_folder_path": os.devnull,
+    # What is computed while loading is no larger than weights are; a small file could ask for gigabytes.
+    "optimization.constant_folding_max_output_size_in_bytes": str(64 * 2**20),
+}
 
 
 class Session:
@@ -85,8 +92,9 @@ def _installed(asked: Sequence[str]) -> list[str]:
 def _open(data: bytes, providers: list[str], threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = _ERRORS_ONLY
-    options.add_session_config_entry(*_NO_FOLDER)  # otherwise, weights would be looked for in the working folder
+    options.log_severity_level = _FATAL_ONLY
+    for key, value in _CONFIGURATION.items():
+        options.add_session_config_entry(key, value)
     try:
         # Without enable_fallback=0, a failure is printed to stdout and tried again on the CPU.
         session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
@@ -122,4 +130,6 @@ def _check_node(role: str, nodes: Sequence[Any], name: str, kind: str, sides: tu
 
 
 def _first_line(exc: Exception) -> str:
-    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
+    """Return what onnxruntime says, without the place in its source that it says it from."""
+    line = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
+    return _SOURCE_PLACE.sub("", line)[:200]

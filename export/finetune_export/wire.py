@@ -38,6 +38,14 @@ def fields(message: memoryview) -> Iterator[Field]:
         start = end
 
 
+def varints(packed: memoryview) -> Iterator[int]:
+    """Yield the numbers of a packed repeated field."""
+    at = 0
+    while at < len(packed):
+        value, at = _varint(packed, at)
+        yield value
+
+
 def encode_field(number: int, value: bytes) -> bytes:
     """Return a length-delimited field."""
     return _encode_varint(number << 3 | LENGTH_DELIMITED) + _encode_varint(len(value)) + value
