@@ -198,7 +198,8 @@ def _file_in(path: Path) -> Path:
     """Return the model's path, looked up where export targets put it if ``path`` is a folder."""
     if not path.is_dir():
         return path
-    found = [file for file in (path / "model.onnx", *sorted(path.glob("*/1/model.onnx"))) if file.is_file()]
+    places = ("model.onnx", "finetune.onnx", "*/1/model.onnx")
+    found = [file for place in places for file in sorted(path.glob(place)) if file.is_file()]
     if len(found) != 1:
         raise ModelError(f"{path}: a folder with {len(found)} models; give the .onnx file itself")
     return found[0]

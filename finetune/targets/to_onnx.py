@@ -2,7 +2,8 @@
 
 The file takes ``image``: uint8 (N, S, S, 3), RGB, straight from ``finetune_export.image``, and answers
 ``probabilities``: float32 (N, K) and ``embedding``: float32 (N, D). Scaling, normalisation, calibration and softmax
-are in the graph; only the batch axis is dynamic.
+are in the graph; only the batch axis is dynamic. ``to_plain_onnx`` writes the form that tools with a preprocessing of
+their own expect: ``pixel_values`` to ``logits``.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from finetune.networks.network import Network
 from finetune_export import golden, model_file
 from finetune_export.contract import CONTRACT_KEY, GOLDEN_KEY, Contract
 
-OPSET = 18
-"""The oldest opset the exporter writes without a conversion: any onnxruntime since 1.14 runs it."""
+OPSET, IR_VERSION = 18, 8
+"""The oldest opset the exporter writes without a conversion, and the version of the format that came with it.
+
+Any onnxruntime since 1.14 runs them; the exporter itself would state a newer version of the format.
+"""
 
 
 class Deployed(nn.Module):
@@ -53,6 +57,23 @@ class Deployed(nn.Module):
         return (logits / self.temperature).softmax(dim=1), embedding
 
 
+class Plain(nn.Module):
+    """The network between pixels that others have normalised and logits that others turn into probabilities.
+
+    Maps float32 (N, 3, S, S) to logits float32 (N, K), which the calibration has already divided by its temperature.
+    """
+
+    def __init__(self, network: Network, contract: Contract) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = contract.calibration.temperature
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Return logits (N, K) of normalised images (N, 3, S, S)."""
+        logits: Tensor = self.network(pixel_values)  # (N, K)
+        return logits / self.temperature
+
+
 def to_onnx(network: Network, contract: Contract) -> bytes:
     """Return the ONNX file of a trained network (eval mode, CPU), contract and golden pairs inside.
 
@@ -60,27 +81,45 @@ def to_onnx(network: Network, contract: Contract) -> bytes:
     the network it was exported from. Raises ``ModelError`` when the network cannot be expressed in ONNX.
     """
     deployed = Deployed(network, contract).eval()
-    model = _without_traces(_exported(deployed, contract.preprocessing.image_size_px))
-    onnx.checker.check_model(model, full_check=True)
-    graph = model.SerializeToString(deterministic=True)
+    size = contract.preprocessing.image_size_px
+    # Two pictures, so that the exporter does not take the batch size for a constant 1.
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    graph = _graph(deployed, {"image": example}, ["probabilities", "embedding"])
     stated = replace(contract, graph_sha256=model_file.read(graph).graph_sha256)
     pairs = golden.make(contract.preprocessing, lambda pixels: _answers(deployed, pixels))
     return model_file.with_metadata(graph, _metadata(stated, golden.dump(pairs)))
 
 
-def _exported(deployed: Deployed, image_size_px: int) -> onnx.ModelProto:
-    # Two pictures, so that the exporter does not take the batch size for a constant 1.
-    example = torch.zeros(2, image_size_px, image_size_px, 3, dtype=torch.uint8)
+def to_plain_onnx(network: Network, contract: Contract) -> bytes:
+    """Return the ONNX file of a trained network (eval mode, CPU) without preprocessing, softmax or metadata.
+
+    It takes ``pixel_values``: float32 (N, 3, S, S), normalised, and answers ``logits``: float32 (N, K), calibrated.
+    Raises ``ModelError`` when the network cannot be expressed in ONNX.
+    """
+    size = contract.preprocessing.image_size_px
+    example = torch.zeros(2, 3, size, size)  # two pictures: as above
+    return _graph(Plain(network, contract).eval(), {"pixel_values": example}, ["logits"])
+
+
+def _graph(module: nn.Module, example: dict[str, Tensor], outputs: list[str]) -> bytes:
+    """Return a module as a checked ONNX file; ``example`` is its one input under the name it will have."""
+    model = _without_traces(_exported(module, example, outputs))
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def _exported(module: nn.Module, example: dict[str, Tensor], outputs: list[str]) -> onnx.ModelProto:
     try:
         with _quiet_exporter():
             program = torch.onnx.export(
-                deployed,
-                (example,),
+                module,
+                tuple(example.values()),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["image"],
-                output_names=["probabilities", "embedding"],
-                dynamic_shapes={"image": {0: torch.export.Dim("N")}},
+                input_names=list(example),
+                output_names=outputs,
+                dynamic_shapes={name: {0: torch.export.Dim("N")} for name in example},
                 external_data=False,
                 verbose=False,
             )

@@ -111,7 +111,7 @@ def test_a_stream_begins_before_its_sources_end(predictor: Predictor, photo: Cal
 # ── models ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("inside", ["model.onnx", "insects/1/model.onnx"])
+@pytest.mark.parametrize("inside", ["model.onnx", "finetune.onnx", "insects/1/model.onnx"])
 def test_a_folder_that_holds_one_model_stands_for_it(
     model_path: Path, tmp_path: Path, inside: str, photo: Callable[..., Any]
 ) -> None:
