@@ -1,6 +1,7 @@
 """The generated test pictures that travel inside every model: drawn from formulas, so they belong to nobody.
 
-Each takes another way through the preprocessing: colour, a turned JPEG, transparency, 16-bit grey.
+Each takes another way through the preprocessing: colour, a turned JPEG, transparency, 16-bit grey, and a picture so
+tall that Pillow resizes its columns before its rows, which versions before 13 did not.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def pictures() -> dict[str, bytes]:
         "turned.jpg": _encoded(_rgb(120, 83), "JPEG", quality=90, exif=turned),
         "transparent.png": _encoded(np.dstack([_rgb(58, 91), _ramp(58, 91)]), "PNG"),
         "grey16.png": _encoded(_grey16(75, 50), "PNG"),
+        "tall.png": _encoded(_rgb(40, 600), "PNG"),
     }
 
 

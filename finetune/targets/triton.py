@@ -95,6 +95,6 @@ def _config(name: str, predictor: Predictor) -> str:
         name=name,
         size=predictor.contract.preprocessing.image_size_px,
         labels=len(predictor.labels),
-        features=predictor.embeddings([]).shape[1],
+        features=predictor.features,
         label_file=LABELS,
     )

@@ -39,9 +39,10 @@ def test_the_test_pictures_take_every_way_through_the_preprocessing() -> None:
         "turned.jpg": "RGB",
         "transparent.png": "RGBA",
         "grey16.png": "I;16",
+        "tall.png": "RGB",
     }
     assert opened["turned.jpg"].getexif()[0x0112] == 6
-    assert len({each.size for each in opened.values()}) == 4
+    assert len({each.size for each in opened.values()}) == 5
 
 
 def test_pairs_survive_the_round_trip(pairs: tuple[Golden, ...]) -> None:
