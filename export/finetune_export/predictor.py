@@ -60,8 +60,8 @@ class Predictor:
 
     Pickled, it is its path and options, and opens the file again.
 
-    Attributes: ``path``; ``contract``; ``labels``, in the order of the outputs; ``providers``, those in use; ``notes``,
-    what the checks found worth telling but no reason to refuse.
+    Attributes: ``path``; ``contract``; ``labels``, in the order of the outputs; ``features``, the number D of an
+    embedding's; ``providers``, those in use; ``notes``, what the checks found worth telling but no reason to refuse.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Predictor:
             self.labels = self.contract.labels
             model_gate.check(file.data)
             self._session = Session(file.data, self.contract, providers, threads)
-            self.providers = self._session.providers
+            self.providers, self.features = self._session.providers, self._session.features
             if check:
                 pairs = golden.parse(file.text(GOLDEN_KEY))
                 self.notes = golden.check(pairs, self.contract, lambda pixels: self._run(pixels)[0])
@@ -140,7 +140,7 @@ class Predictor:
     def embeddings(self, sources: Source | Iterable[Source], *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
         """Return what the network's head sees, float32 (N, D), or raise ``ImageError`` for the first bad picture."""
         rows = [self.run(pixels)[1] for pixels in self._sound_batches(sources, batch_size)]
-        return np.concatenate([np.empty((0, self._session.features), np.float32), *rows])
+        return np.concatenate([np.empty((0, self.features), np.float32), *rows])
 
     def pixels(self, source: Source) -> Pixels:
         """Return a picture as the network sees it, uint8 (H, W, 3); raise ``ImageError`` where it is refused."""

@@ -76,11 +76,21 @@ class Session:
         return probabilities, embeddings
 
 
+def installed_providers() -> list[str]:
+    """Return the short names of the execution providers that onnxruntime has here, best first: "CUDA", "CPU"."""
+    return [short_name(provider) for provider in onnxruntime.get_available_providers()]
+
+
+def short_name(provider: str) -> str:
+    """Return a provider's name as people say it: "CPU" for "CPUExecutionProvider"."""
+    return provider.removesuffix(_SUFFIX)
+
+
 def _installed(asked: Sequence[str]) -> list[str]:
     """Return the providers by their full names; raise ``RuntimeUnavailableError`` for one that is not installed."""
     available = onnxruntime.get_available_providers()
-    by_name = {name.removesuffix(_SUFFIX).lower(): name for name in available}
-    names = [by_name.get(name.removesuffix(_SUFFIX).lower(), "") for name in asked]
+    by_name = {short_name(name).lower(): name for name in available}
+    names = [by_name.get(short_name(name).lower(), "") for name in asked]
     if "" in names:
         missing = asked[names.index("")]
         raise RuntimeUnavailableError(
