@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetune_export.errors import FinetuneError, ImageError, ModelError
+from finetune_export.errors import FinetuneError, ImageError, ModelError, ResourceError
 
 __all__ = [
     "ConfigError",
@@ -32,12 +32,6 @@ class PluginError(FinetuneError):
     """A plugin is broken, or did something its contract forbids."""
 
     exit_code = 5
-
-
-class ResourceError(FinetuneError):
-    """The machine lacks something: disk, memory, network, permission, an optional package."""
-
-    exit_code = 6
 
 
 class DivergedError(FinetuneError):

@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
+
+ImageFault = Literal["format", "damaged", "shape", "too large", "unreadable"]
+"""What is wrong with a refused picture: not one of the formats, cut off or damaged, of a shape that no picture has,
+larger than allowed, or a file that cannot be read."""
 
 
 class FinetuneError(Exception):
@@ -18,14 +23,15 @@ class FinetuneError(Exception):
 
 
 class ImageError(FinetuneError):
-    """A picture was refused; ``reason`` is the sentence without the picture's name."""
+    """A picture was refused; ``reason`` is the sentence without the picture's name, ``kind`` is for programs."""
 
     exit_code = 3
 
-    def __init__(self, source: str, reason: str) -> None:
+    def __init__(self, source: str, reason: str, kind: ImageFault = "damaged") -> None:
         super().__init__(f"{source}: {reason}")
         self.source = source
         self.reason = reason
+        self.kind = kind
 
 
 class ModelError(FinetuneError):
@@ -51,6 +57,12 @@ def naming(path: str | Path) -> Iterator[None]:
 
 class TimeLimitError(FinetuneError):
     """A run of the network took longer than it may."""
+
+    exit_code = 6
+
+
+class ResourceError(FinetuneError):
+    """The machine lacks something: disk, memory, network, permission, an optional package."""
 
     exit_code = 6
 

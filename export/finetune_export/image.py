@@ -136,7 +136,9 @@ def _decode(picture: Image.Image, name: str) -> Image.Image:
     except Exception as exc:  # hostile bytes make Pillow raise almost anything
         raise damaged(name, exc) from exc
     if rgb is None:
-        raise ImageError(name, f"its pixels are of kind {picture.mode}; allowed are colour or grey of 1 to 16 bits")
+        raise ImageError(
+            name, f"its pixels are of kind {picture.mode}; allowed are colour or grey of 1 to 16 bits", "format"
+        )
     turn = _UPRIGHT.get(_orientation(picture))
     if turn is None:
         return rgb
@@ -150,9 +152,9 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     colour = kind == np.uint8 and len(shape) == 3 and shape[2] in (3, 4)
     grey = kind in (np.uint8, np.uint16) and len(shape) == 2
     if not (colour or grey):
-        raise ImageError(name, f"an array of {kind} {shape}; a picture has to be {_ARRAYS}")
+        raise ImageError(name, f"an array of {kind} {shape}; a picture has to be {_ARRAYS}", "shape")
     if array.size == 0:
-        raise ImageError(name, f"an array of the shape {shape} has no pixels")
+        raise ImageError(name, f"an array of the shape {shape} has no pixels", "shape")
     return Image.fromarray(np.ascontiguousarray(array))
 
 

@@ -79,13 +79,13 @@ def read_file(source: str | Path, limits: Limits) -> bytes:
         # Looked at before it is opened: opening a pipe would wait for its writer for ever.
         status = os.stat(source)  # noqa: PTH116 - as a Path, "" would mean the working folder
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(str(source), "not a regular file; a picture has to be one")
+            raise ImageError(str(source), "not a regular file; a picture has to be one", "unreadable")
         _check_bytes(status.st_size, str(source), limits)
         with Path(source).open("rb") as file:
             return file.read(status.st_size)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         cause = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        raise ImageError(str(source), f"the file cannot be read ({cause})") from exc
+        raise ImageError(str(source), f"the file cannot be read ({cause})", "unreadable") from exc
 
 
 def open_picture(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:
@@ -93,7 +93,7 @@ def open_picture(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:
     _check_bytes(len(data), name, limits)
     kind = _format_of(data)
     if kind is None:
-        raise ImageError(name, f"not a picture in a known format; allowed are {', '.join(FORMATS)}")
+        raise ImageError(name, f"not a picture in a known format; allowed are {', '.join(FORMATS)}", "format")
     try:
         picture = _PLUGINS[kind](io.BytesIO(data))
     except Exception as exc:  # hostile bytes make Pillow raise almost anything
@@ -116,11 +116,13 @@ def check_size(size: tuple[int, int], name: str, limits: Limits) -> None:
     """Raise ``ImageError`` for a picture without pixels, or larger than the limits."""
     width, height = size
     if min(width, height) < 1:
-        raise ImageError(name, f"{width} x {height} pixels; a picture has at least one")
+        raise ImageError(name, f"{width} x {height} pixels; a picture has at least one", "shape")
     if max(width, height) > limits.max_side_px:
-        raise ImageError(name, f"{width} x {height} pixels; a side may have at most {limits.max_side_px}")
+        raise ImageError(name, f"{width} x {height} pixels; a side may have at most {limits.max_side_px}", "shape")
     if width * height > limits.max_pixels:
-        raise ImageError(name, f"{width} x {height} pixels; at most {limits.max_pixels} are allowed altogether")
+        raise ImageError(
+            name, f"{width} x {height} pixels; at most {limits.max_pixels} are allowed altogether", "too large"
+        )
 
 
 def damaged(name: str, cause: Exception) -> ImageError:
@@ -131,9 +133,9 @@ def damaged(name: str, cause: Exception) -> ImageError:
 
 def _check_bytes(size: int, name: str, limits: Limits) -> None:
     if size == 0:
-        raise ImageError(name, "the file is empty")
+        raise ImageError(name, "the file is empty", "format")
     if size > limits.max_bytes:
-        raise ImageError(name, f"{size} bytes; at most {limits.max_bytes} are allowed")
+        raise ImageError(name, f"{size} bytes; at most {limits.max_bytes} are allowed", "too large")
 
 
 def _format_of(data: bytes) -> str | None:

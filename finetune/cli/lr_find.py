@@ -7,8 +7,8 @@ from typing import Annotated, Unpack
 
 from cyclopts import Parameter
 
-from finetune.cli.output import print_json
 from finetune.config import RunOptions
+from finetune_export.cli.output import print_json
 
 
 def lr_find(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from finetune.cli.output import print_json, print_table
+from finetune_export.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from finetune.plugins import PluginInfo

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 
 from cyclopts import Parameter
 
-from finetune.cli.output import print_json, print_table
 from finetune.config import RunOptions
+from finetune_export.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from finetune.types import RunResult

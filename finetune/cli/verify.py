@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from finetune.cli.output import print_json, print_table
+from finetune_export.cli.output import print_json, print_table
 
 
 def verify(

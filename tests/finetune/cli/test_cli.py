@@ -77,7 +77,7 @@ def loaded(process: Callable[..., Said], *arguments: object, heavy: tuple[str, .
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("run", "--help"), *(("list", kind) for kind in LISTED), ("plugins",)],
+    [("--help",), ("run", "--help"), ("predict", "--help"), *(("list", kind) for kind in LISTED), ("plugins",)],
     ids=" ".join,
 )
 def test_what_trains_nothing_loads_nothing_heavy(arguments: tuple[str, ...], process: Callable[..., Said]) -> None:
@@ -88,10 +88,9 @@ def test_the_guard_against_heavy_imports_sees_them(process: Callable[..., Said])
     assert loaded(process, "plugins", before="import numpy") == "numpy"
 
 
-def test_predicting_and_inspecting_need_nothing_of_what_training_needs(
-    trained: Any, process: Callable[..., Said]
-) -> None:
+def test_what_the_runtime_does_needs_nothing_of_what_training_needs(trained: Any, process: Callable[..., Said]) -> None:
     assert loaded(process, "inspect", trained.model, heavy=TRAINING) == ""
+    assert loaded(process, "check", trained.model, heavy=TRAINING) == ""
     assert loaded(process, "predict", trained.model, trained.pictures / "valid", heavy=TRAINING) == ""
 
 

@@ -1,11 +1,10 @@
-"""The commands that ask a model: predict, inspect, verify."""
+"""The commands that ask a model: the runtime's own, under this program's name, and verify."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,99 +12,60 @@ from typing import Any
 
 import pytest
 
+from finetune_export.cli import COMMANDS, run
+
 from .conftest import Said, refusal
 
 
-@pytest.fixture
-def two(trained: Any, tmp_path: Path) -> list[Path]:
-    """Return two pictures whose names have a space, a comma, and letters of several scripts."""
-    (source,) = (trained.pictures / "valid" / trained.labels[0]).glob("1 of 6*")
-    names = [tmp_path / "a cat, maybe.png", tmp_path / "ねこ è.png"]
-    return [Path(shutil.copy(source, name)) for name in names]
+def test_help_lists_the_runtimes_commands_with_their_one_line(cli: Callable[..., Said]) -> None:
+    lines = cli("--help").out.splitlines()
+
+    for name, summary in COMMANDS.items():
+        assert any(line.startswith(f"│ {name} ") and summary in line for line in lines)
 
 
-def test_predict_prints_a_line_for_every_picture_in_order(
-    trained: Any, two: list[Path], cli: Callable[..., Said]
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_of_the_runtime_has_the_same_help_and_speaks_of_this_program(
+    name: str, cli: Callable[..., Said], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = cli("predict", trained.model, *two)
+    said = cli(name, "--help")
 
-    lines = said.out.splitlines()
-    assert (said.status, said.err, len(lines)) == (0, "", 2)
-    for line, path in zip(lines, two, strict=True):
-        assert line.startswith(str(path))
-        assert line.removeprefix(str(path)).strip().rpartition(" ")[0] in trained.labels
-
-
-def test_predict_shows_as_many_labels_as_asked_for(trained: Any, two: list[Path], cli: Callable[..., Said]) -> None:
-    said = cli("predict", trained.model, two[0], "--top", 2)
-
-    assert all(label in said.out for label in trained.labels)
+    with pytest.raises(SystemExit):
+        run([name, "--help"], program="finetune")
+    assert (said.status, said.err, said.out) == (0, "", capsys.readouterr().out)
+    assert said.out.startswith(f"usage: finetune {name} ")
+    assert f"\n  finetune {name} " in said.out
 
 
-def test_predict_takes_folders(trained: Any, cli: Callable[..., Said]) -> None:
-    said = cli("predict", trained.model, trained.pictures / "valid", "--json")
-
-    assert len(json.loads(said.out)) == trained.result.compared
-
-
-def test_predictions_can_be_read_as_json(trained: Any, two: list[Path], cli: Callable[..., Said]) -> None:
-    answers = json.loads(cli("predict", trained.model, *two, "--top", 2, "--json").out)
-
-    assert [answer["path"] for answer in answers] == list(map(str, two))
-    for answer in answers:
-        assert answer["label"] in trained.labels
-        assert answer["top"][0] == [answer["label"], answer["probability"]]
-        assert sum(probability for _, probability in answer["top"]) == pytest.approx(1, abs=1e-5)
-
-
-def test_predictions_can_be_read_as_csv(trained: Any, two: list[Path], cli: Callable[..., Said]) -> None:
-    said = cli("predict", trained.model, *two, "--top", 2, "--csv")
+def test_predict_takes_folders_and_options_between_words(trained: Any, cli: Callable[..., Said]) -> None:
+    said = cli("predict", "--format", "csv", trained.model, trained.pictures / "valid", "--top", 2)
 
     rows = list(csv.DictReader(io.StringIO(said.out)))
-    assert [(row["path"], row["rank"]) for row in rows] == [(str(path), rank) for path in two for rank in "12"]
-    assert {row["label"] for row in rows} == set(trained.labels)
-    assert {row["error"] for row in rows} == {""}
+    assert (said.status, said.err, len(rows)) == (0, "", trained.result.compared)
+    assert {row["label"] for row in rows} | {row["label_2"] for row in rows} == set(trained.labels)
 
 
-def test_a_picture_that_is_missing_is_named_and_the_others_are_answered(
-    trained: Any, two: list[Path], cli: Callable[..., Said]
-) -> None:
-    said = cli("predict", trained.model, two[0], "gone.jpg", two[1])
+def test_a_picture_that_is_missing_is_named_after_this_program(trained: Any, cli: Callable[..., Said]) -> None:
+    line = refusal(cli("predict", trained.model, "gone.jpg"), 3)
 
-    assert said.status == 3
-    assert [line.startswith(str(path)) for line, path in zip(said.out.splitlines(), two, strict=True)] == [True, True]
-    assert said.err.startswith("finetune: gone.jpg: ")
-    assert len(said.err.splitlines()) == 1
+    assert line == "finetune: gone.jpg: the file cannot be read (No such file or directory)"
 
 
-@pytest.mark.parametrize("form", ["--json", "--csv"])
-def test_a_picture_that_is_missing_is_part_of_what_scripts_read(
-    form: str, trained: Any, two: list[Path], cli: Callable[..., Said]
-) -> None:
-    said = cli("predict", trained.model, two[0], "gone.jpg", form)
+def test_a_name_that_looks_like_an_option_is_a_name_after_two_dashes(trained: Any, cli: Callable[..., Said]) -> None:
+    (picture,) = (trained.pictures / "valid" / trained.labels[0]).glob("1 of 6*")
+    shutil.copy(picture, Path("--help"))
 
-    answers = json.loads(said.out) if form == "--json" else list(csv.DictReader(io.StringIO(said.out)))
-    assert said.status == 3
-    assert [answer["path"] for answer in answers] == [str(two[0]), "gone.jpg"]
-    assert answers[1]["error"]
+    said = cli("predict", "--", trained.model, "--help")
+
+    assert (said.status, said.out.split()[-1]) == (0, "--help")
 
 
-def test_a_folder_without_pictures_is_a_data_error(trained: Any, tmp_path: Path, cli: Callable[..., Said]) -> None:
-    (tmp_path / "empty").mkdir()
+def test_a_run_in_several_processes_is_the_runtimes(trained: Any, process: Callable[..., Said], tmp_path: Path) -> None:
+    said = process("predict", trained.model, trained.pictures / "valid", "--processes", 2, "--out", "out.jsonl")
 
-    assert "holds no pictures" in refusal(cli("predict", trained.model, tmp_path / "empty"), 3)
-
-
-def test_what_is_printed_is_utf_8_whatever_the_terminal_and_the_names_of_files_are(
-    trained: Any, two: list[Path], process: Callable[..., Said], tmp_path: Path
-) -> None:
-    odd = os.fsdecode(bytes(tmp_path) + b"/\xff.png")
-    shutil.copy(two[0], odd)
-
-    said = process("predict", trained.model, odd, two[1], "--json", PYTHONIOENCODING="ascii")
-
-    assert (said.status, said.err) == (0, "")
-    assert [answer["path"] for answer in json.loads(said.out)] == [odd, str(two[1])]
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (said.status, said.out, said.err) == (0, "", f"finetune: out.jsonl: {len(rows)} rows\n")
+    assert {row["label"] for row in rows} <= set(trained.labels)
 
 
 def test_inspect_shows_the_labels_and_where_the_model_comes_from(trained: Any, cli: Callable[..., Said]) -> None:
@@ -118,8 +78,11 @@ def test_inspect_shows_the_labels_and_where_the_model_comes_from(trained: Any, c
     assert "squeezenet1_1, weights none\n" in said.out
 
 
-def test_inspect_prints_the_contract_as_json(trained: Any, cli: Callable[..., Said]) -> None:
-    assert tuple(json.loads(cli("inspect", trained.model, "--json").out)["labels"]) == trained.labels
+def test_check_passes_what_a_run_exported(trained: Any, cli: Callable[..., Said]) -> None:
+    said = cli("check", trained.model)
+
+    assert (said.status, said.err) == (0, "")
+    assert said.out.startswith(f"{trained.model}: passed: 2 labels, fp32")
 
 
 def test_verify_prints_what_it_found(trained: Any, cli: Callable[..., Said]) -> None:

@@ -44,10 +44,9 @@ from .conftest import Said, refusal, tiny
         ("run x", "Unused Tokens: ['x']"),
         ("list colours", 'Invalid value "colours" for KIND.'),
         ("list recips", 'Did you mean "recipes"?'),
-        ("predict", "parameter MODEL requires an argument"),
-        ("predict model.onnx", "No pictures were given; name files or folders after the model."),
-        ("predict model.onnx x.jpg --json --csv", "--json and --csv exclude each other; give one of them."),
-        ("predict model.onnx x.jpg --top 0", "--top 0 is not allowed; give a whole number of at least 1."),
+        ("predict", "the following arguments are required: MODEL, SOURCE; see 'finetune predict --help'"),
+        ("predict model.onnx x.jpg --top 0", "argument --top: 0 is not allowed; give a whole number of at least 1;"),
+        ("inspect", "the following arguments are required: MODEL; see 'finetune inspect --help'"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(arguments: str, text: str, cli: Callable[..., Said]) -> None:
@@ -207,7 +206,7 @@ def test_plugins_shows_a_broken_one_beside_the_others(
         "name": "finetune.targets",
         "distribution": "finetune",
         "version": "",
-        "offers": {"dataset": [], "backbone": [], "target": ["onnx"]},
+        "offers": {"dataset": [], "backbone": [], "target": ["onnx", "int8", "fp16", "triton", "web", "hf"]},
         "problem": None,
     }
 

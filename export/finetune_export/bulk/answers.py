@@ -1,0 +1,97 @@
+"""What is asked about each picture, and the answer: a prediction in short, or the reason why there is none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from finetune_export.bulk.sources import Entry
+from finetune_export.errors import ImageError
+from finetune_export.image import Limits, Pixels
+from finetune_export.predictor import Predictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked about every picture: ``top`` labels (at least one), with the embedding or without it.
+
+    ``model`` is the path of the model file, ``limits`` how large a picture may be, ``providers`` onnxruntime's.
+    """
+
+    model: str
+    top: int = 1
+    embeddings: bool = False
+    providers: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one picture: its ``error``, or else everything but that.
+
+    ``top`` are the most probable labels, best first, and ``embedding`` what the network's head sees, if asked for.
+    Probabilities and embeddings have the digits that make the float32 unique.
+    """
+
+    path: str
+    error: str | None = None
+    label: str | None = None
+    probability: float | None = None
+    abstains: bool | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    embedding: tuple[float, ...] | None = None
+
+
+def open_predictor(question: Question, *, check: bool) -> Predictor:
+    """Return the predictor that answers, on one thread: the processors are shared by processes, not by threads.
+
+    An answer then depends on the picture and its batch alone, however many processes there are. Pillow's warnings are
+    silenced in this process: what matters about a picture is in its answer.
+    """
+    warnings.filterwarnings("ignore", module="PIL")
+    return Predictor(
+        question.model, check=check, providers=question.providers or None, threads=1, limits=question.limits
+    )
+
+
+def answer(predictor: Predictor, question: Question, batch: Sequence[Entry]) -> list[Answer]:
+    """Return the answers for a batch of pictures, which go through the network together."""
+    looked_at = [_pixels_or_problem(predictor, entry) for entry in batch]
+    pixels = [found for found in looked_at if not isinstance(found, str)]
+    rows = zip(*predictor.run(np.stack(pixels)), strict=True) if pixels else iter(())
+    return [
+        Answer(entry.path, error=found)
+        if isinstance(found, str)
+        else _answer(predictor, question, entry.path, *next(rows))
+        for entry, found in zip(batch, looked_at, strict=True)
+    ]
+
+
+def _pixels_or_problem(predictor: Predictor, entry: Entry) -> Pixels | str:
+    if entry.problem:
+        return entry.problem
+    try:
+        return predictor.pixels(entry.path)
+    except ImageError as exc:
+        return exc.reason
+
+
+def _answer(predictor: Predictor, question: Question, path: str, probabilities: Any, embedding: Any) -> Answer:
+    prediction = predictor.prediction(path, probabilities)
+    return Answer(
+        path,
+        label=prediction.label,
+        probability=_short(prediction.probability),
+        abstains=prediction.abstains,
+        top=tuple((label, _short(probability)) for label, probability in prediction.top(question.top)),
+        embedding=tuple(map(_short, embedding)) if question.embeddings else None,
+    )
+
+
+def _short(value: float) -> float:
+    """Return the float with the fewest digits that is the same float32."""
+    return float(str(np.float32(value)))

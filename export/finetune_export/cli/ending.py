@@ -1,0 +1,77 @@
+"""How a command ends: with a status that says which kind of end it was, and one line where something is wrong."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from finetune_export.errors import FinetuneError, ResourceError
+
+INTERRUPTED, TERMINATED = 130, 143
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def exit_with(command: Callable[[], object], program: str) -> NoReturn:
+    """Run ``command`` and exit with the status that it returns, or with that of the error that ends it.
+
+    A failure the user can act on is one line on stderr, after the program's name; anything else keeps its traceback,
+    because it is ours to mend. ``FINETUNE_DEBUG=1`` shows the traceback of every failure.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Labels may be of any script, and names of files even of none.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.exit(_status(command, program))
+
+
+def _status(command: Callable[[], object], program: str) -> int:
+    try:
+        status = command()
+        print(end="", flush=True)  # a full disk or a closed pipe shows here, and not after the status was decided
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as ending:
+        if ending.code == TERMINATED:
+            print(f"{program}: terminated.", file=sys.stderr)
+        raise
+    except BrokenPipeError:  # the reader of our output went away: `finetune list backbones | head`
+        _discard_output()
+        return 0
+    except (FinetuneError, OSError, MemoryError) as error:
+        failure = _as_ours(error)
+        if failure is None:
+            raise
+        return _told(failure, error, program)
+    return status if isinstance(status, int) else 0
+
+
+def _discard_output() -> None:
+    """Send what stdout still holds nowhere; otherwise Python complains about it when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _told(failure: FinetuneError, error: Exception, program: str) -> int:
+    if isinstance(error, OSError):
+        _discard_output()
+    if os.environ.get("FINETUNE_DEBUG"):
+        traceback.print_exception(error)
+    print(f"{program}: {failure}", file=sys.stderr)
+    return failure.exit_code
+
+
+def _as_ours(error: Exception) -> FinetuneError | None:
+    """Return the error as one of ours, or None when it is a bug."""
+    if isinstance(error, FinetuneError):
+        return error
+    if isinstance(error, MemoryError):
+        return ResourceError("Out of memory; close other programs, or try a smaller --batch-size.")
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return ResourceError(f"{error.strerror}: {error.filename or 'while writing'}; free some space and run again.")
+    return None

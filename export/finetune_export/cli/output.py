@@ -1,0 +1,42 @@
+"""What commands tell people and scripts: tables that are never cut, and JSON, on stdout; notes on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import unicodedata
+from collections.abc import Sequence
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows with aligned columns; the last column is as long as it needs to be."""
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)][:-1]
+    for row in rows:
+        padded = [pad(text, width) for text, width in zip(row, widths, strict=False)]
+        print("  ".join([*padded, row[-1]]).rstrip())
+
+
+def pad(text: str, width: int) -> str:
+    """Return a text with spaces behind it, so that it takes ``width`` terminal columns."""
+    return text + " " * (width - cells(text))
+
+
+def cells(text: str) -> int:
+    """Return how many terminal columns a text takes: wide East Asian letters two, combining marks none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def print_json(content: object) -> None:
+    """Print one JSON document, non-ASCII as it is; dataclasses become objects, paths become text."""
+    print(json.dumps(content, indent=2, ensure_ascii=False, default=_plain))
+
+
+def print_note(arguments: argparse.Namespace, text: object) -> None:
+    """Print one line on stderr, after the program's name."""
+    print(f"{arguments.program}: {text}", file=sys.stderr)
+
+
+def _plain(value: object) -> object:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
