@@ -107,8 +107,14 @@ def _settle(folder: RunFolder, artifact: Artifact, verification: Verification, b
     folder.write_json(VERIFICATION, [export.verification for export in before] + [verification])
     artifact.path.replace(final)
     if not verification.passed:
-        raise ModelError(
-            f"{name} answers differently from the trained network: {'; '.join(verification.problems)}. "
-            f"It was left as {final}; please report this with {folder / VERIFICATION}."
-        )
+        raise ModelError(_refusal(name, verification, final, folder))
     return Export(path=final, verification=verification)
+
+
+def _refusal(name: str, found: Verification, final: Path, folder: RunFolder) -> str:
+    """Return what to tell of an artifact that failed: other answers are our fault, lost accuracy is the price."""
+    problems = "; ".join(found.problems)
+    if found.max_drop_allowed is None:
+        report = f"please report this with {folder / VERIFICATION}"
+        return f"{name} answers differently from the trained network: {problems}. It was left as {final}; {report}."
+    return f"{name} is refused: {problems}. It was left as {final}; allow more with --max-drop, or deploy model.onnx."

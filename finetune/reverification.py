@@ -15,19 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from finetune import run_folder
-from finetune.config import read_file, resolve
+from finetune.config import RunConfig, read_file, resolve
 from finetune.data.pictures import Pictures
 from finetune.errors import ConfigError, DataError, ModelError
 from finetune.evaluation.metrics import accuracy
 from finetune.networks.network import Network, assemble, build_backbone, keep_up_to
 from finetune.networks.weights import load_network
 from finetune.plugins import load_function, load_plugins
-from finetune.types import Artifact, DatasetRequest, Example, Reporter, Verification
+from finetune.types import Artifact, DatasetRequest, Example, ExportTarget, Reporter, Verification
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
 from finetune_export.image import PICTURE_SUFFIXES
 
-NEEDED = (run_folder.STATUS, run_folder.CONFIG, run_folder.WEIGHTS, run_folder.SPLIT)
+NEEDED = (run_folder.STATUS, run_folder.CONFIG, run_folder.WEIGHTS, run_folder.SPLIT, run_folder.VERIFICATION)
 BATCH_SIZE = 32
 
 
@@ -65,7 +65,8 @@ class Recheck:
 def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: Reporter) -> Recheck:
     """Check a model file, and hold it against its run where there is one.
 
-    Raises ``ModelError`` when any check fails, ``DataError`` for pictures that are missing, ``ConfigError`` for a
+    It is judged as its target says, by its answers or by the metric and the run's own ``--max-drop``. Raises
+    ``ModelError`` when any check fails, ``DataError`` for pictures that are missing, ``ConfigError`` for a
     ``run`` that is no run folder.
     """
     predictor = Predictor(model)
@@ -100,15 +101,17 @@ def _run_folder(model: Path, run: Path | None) -> Path | None:
 def _against_run(predictor: Predictor, folder: Path, data: Path | None, reporter: Reporter) -> Verification:
     _refuse_foreign_model(predictor, folder)
     examples = _validation_examples(folder, data)
-    target = load_plugins().find_target("onnx")
-    network = _rebuild(folder, predictor.contract)
+    target = _target_of(predictor.path, folder)
+    config = resolve(read_file(folder / run_folder.CONFIG))
+    network = _rebuild(config, folder, predictor.contract)
     hashes = [_sha256(example.path) for example in examples]
     pictures = Pictures(examples, hashes, predictor.labels, predictor.contract.preprocessing)
     reporter.begin("Asking the trained network", len(examples))
     reference = _probabilities(network, pictures, predictor.contract.calibration.temperature, reporter)
     reporter.begin("Asking the exported file")
     artifact = Artifact(path=predictor.path, probabilities=predictor.probabilities)
-    found = verify(artifact, target, [e.path for e in examples], pictures.targets.numpy(), reference, max_drop=0)
+    paths = [example.path for example in examples]
+    found = verify(artifact, target, paths, pictures.targets.numpy(), reference, config.max_drop)
     reporter.end()
     if not found.passed:
         raise ModelError(
@@ -126,8 +129,18 @@ def _refuse_foreign_model(predictor: Predictor, folder: Path) -> None:
         )
 
 
-def _rebuild(folder: Path, contract: Contract) -> Network:
-    config = resolve(read_file(folder / run_folder.CONFIG))
+def _target_of(model: Path, folder: Path) -> ExportTarget:
+    """Return the target that wrote the file, which says how it is judged."""
+    verified = json.loads((folder / run_folder.VERIFICATION).read_text(encoding="utf-8"))
+    targets = {found["file"]: found["target"] for found in verified}
+    if model.name not in targets:
+        raise ModelError(
+            f"{model} is none of the files that the run in {folder} verified: {', '.join(targets)}. Give one of them."
+        )
+    return load_plugins().find_target(targets[model.name])
+
+
+def _rebuild(config: RunConfig, folder: Path, contract: Contract) -> Network:
     backbone = load_plugins().find_backbone(config.backbone)
     size = contract.preprocessing.image_size_px
     model = keep_up_to(build_backbone(backbone, size), config.layer)

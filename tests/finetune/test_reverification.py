@@ -123,6 +123,48 @@ def test_a_model_that_answers_unlike_the_weights_of_its_run_is_refused(trained: 
         verified(tmp_path / "run" / "model.onnx")
 
 
+def test_a_file_that_the_run_did_not_verify_is_refused(trained: Any, tmp_path: Path) -> None:
+    shutil.copy(trained.model, tmp_path / "renamed.onnx")
+
+    with pytest.raises(
+        ModelError, match=r"renamed\.onnx is none of the files that the run in .* verified: model\.onnx\. Give one of"
+    ):
+        verified(tmp_path / "renamed.onnx", run=trained.run)
+
+
+@pytest.fixture
+def quantised(trained: Any, tmp_path: Path) -> Path:
+    """Copy the run, with a second file of it that a metric judges: the same graph, said to be int8."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained.run, folder)
+    shutil.copy(trained.model, folder / "model.int8.onnx")
+    (first,) = read_json(folder / "verification.json")
+    (folder / "verification.json").write_text(
+        json.dumps([first, first | {"target": "int8", "file": "model.int8.onnx"}])
+    )
+    return folder
+
+
+def test_a_file_is_judged_as_the_target_that_wrote_it_is(quantised: Path) -> None:
+    found = verified(quantised / "model.int8.onnx").verification
+
+    assert found is not None
+    assert (found.target, found.min_agreement, found.max_drop_allowed) == ("int8", None, 0.005)
+    first = verified(quantised / "model.onnx").verification
+    assert first is not None
+    assert (first.target, first.min_agreement, first.max_drop_allowed) == ("onnx", 1.0, None)
+
+
+def test_the_drop_that_is_allowed_is_the_runs_own(quantised: Path) -> None:
+    config = quantised / "config.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace("max_drop = 0.005", "max_drop = 0.25"))
+
+    found = verified(quantised / "model.int8.onnx").verification
+
+    assert found is not None
+    assert found.max_drop_allowed == 0.25
+
+
 def test_a_model_with_a_flipped_bit_is_refused(trained: Any, tmp_path: Path) -> None:
     data = bytearray(trained.model.read_bytes())
     data[len(data) // 2] ^= 1
