@@ -34,12 +34,17 @@ def check_seal(text: str, what: str) -> None:
         raise ModelError(f"{what}: changed after it was written (its {SEAL_KEY} differs); get the model file again")
 
 
+def loads(text: str) -> Any:
+    """Return the value of a JSON text; raise ``ValueError`` for duplicate keys, NaN and infinity as well."""
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+
+
 def parse(text: str, what: str) -> dict[str, Any]:
     """Return the JSON object in ``text`` without its seal; refuse duplicate keys, NaN and oversized text."""
     if len(text) > MAX_CHARACTERS:
         raise ModelError(f"{what}: {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = loads(text)
     except (ValueError, RecursionError) as exc:
         raise ModelError(f"{what}: not valid JSON ({exc}); the model file is damaged, get it again") from exc
     if not isinstance(value, dict):
