@@ -6,6 +6,7 @@ needs them.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from finetune_export.predictor import Prediction, Predictor
 
 __version__ = "0.1.0"
+
+# Before onnxruntime is loaded: its builds since 1.31 would report to their maker, and leave an identifier in the home
+# folder. A deployed model talks to nobody unless it is asked to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Contract",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -38,6 +39,15 @@ def test_that_guard_can_fail() -> None:
 
 def test_the_package_alone_loads_nothing_of_its_own_weight() -> None:
     assert imported("import finetune_export; finetune_export.ModelError", LAZY) == []
+
+
+def test_a_predictor_leaves_nothing_in_the_home_folder(model_path: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+    code = f"import finetune_export; finetune_export.Predictor({str(model_path)!r})"
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True)
+    assert list(home.rglob("*")) == []
 
 
 def test_every_public_name_is_there() -> None:
