@@ -23,7 +23,7 @@ settings.register_profile("finetune", deadline=None, database=None, derandomize=
 settings.load_profile("finetune")
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-OUR_SWITCHES = ("FINETUNE_PLUGINS", "FINETUNE_DISABLE_PLUGINS", "FINETUNE_DEBUG")
+OUR_SWITCHES = ("FINETUNE_PLUGINS", "FINETUNE_DISABLE_PLUGINS", "FINETUNE_DEBUG", "FINETUNE_TOKEN")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

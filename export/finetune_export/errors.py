@@ -33,6 +33,9 @@ class ImageError(FinetuneError):
         self.reason = reason
         self.kind = kind
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, ImageFault]]:
+        return type(self), (self.source, self.reason, self.kind)
+
 
 class ModelError(FinetuneError):
     """A model file was refused: it is damaged, foreign, or answers differently from what it promises."""

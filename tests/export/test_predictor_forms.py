@@ -146,6 +146,13 @@ def test_a_predictor_goes_to_another_process(predictor: Predictor, photo: Callab
     assert there == predictor.predict(photo())
 
 
+def test_a_pickled_refusal_says_the_same(predictor: Predictor) -> None:
+    with pytest.raises(ImageError) as refused:
+        predictor.predict(b"no picture")
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert (str(again), vars(again)) == (str(refused.value), vars(refused.value))
+
+
 def test_a_run_is_ended_at_its_limit_and_the_next_one_answers(
     make_graph: Callable[..., onnx.ModelProto], seal: Callable[..., bytes], contract: Contract, tmp_path: Path
 ) -> None:

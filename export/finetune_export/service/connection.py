@@ -72,7 +72,7 @@ class Connection(HttpToolsProtocol):
         self._reading.start_unless_running(self._settings.header_timeout_s)
         self._header_bytes += 0 if self._lingers_on_body() else len(data)
         if self._header_bytes > self._settings.max_header_bytes:
-            self.refuse(431, f"the header is too long; at most {self._settings.max_header_bytes} bytes are allowed")
+            self._refuse_header()
 
     def on_message_begin(self) -> None:
         """Note that a request has begun."""
@@ -80,8 +80,8 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start answering, or refuse to queue any more requests."""
-        if len(self.pipeline) >= MAX_PIPELINED:
+        """Start answering, or refuse to queue any more requests, and headers that are too long."""
+        if len(self.pipeline) >= MAX_PIPELINED or self._header_is_too_long():
             raise OverflowError  # which makes the parser stop
         if not self.parser.should_upgrade():
             self._reading.stop()
@@ -101,7 +101,10 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self.refuse(400, "the request is not well-formed HTTP/1.1")
+            if self._header_is_too_long():
+                self._refuse_header()
+            else:
+                self.refuse(400, "the request is not well-formed HTTP/1.1")
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Parse a request again as if it had not offered another protocol, as clients in Java do with HTTP/2.
@@ -140,6 +143,14 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._lingering.close()
+
+    def _refuse_header(self) -> None:
+        self.refuse(431, f"the header is too long; at most {self._settings.max_header_bytes} bytes are allowed")
+
+    def _header_is_too_long(self) -> bool:
+        """Say so of the header that was parsed last; one that arrives slowly is counted as it does."""
+        lines = ((b"", self.url or b""), *(self.headers or ()))
+        return sum(len(name) + len(value) + 4 for name, value in lines) > self._settings.max_header_bytes
 
     def pause_writing(self) -> None:
         """Give a client that does not read its answer a time limit."""

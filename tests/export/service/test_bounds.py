@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from .conftest import Answer, Serve, Service, posted, read_answer, until
 
@@ -276,6 +277,13 @@ def test_a_header_without_end_is_refused(service: Service) -> None:
 
         until(more, "the header is refused")
     assert answers[0].startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("name", [b"X-Filler", b"Cookie"])
+def test_a_long_header_that_arrives_at_once_is_refused_as_well(service: Service, name: bytes) -> None:
+    with service.connect() as connection:
+        connection.sendall(b"GET /v2 HTTP/1.1\r\nHost: here\r\n%b: %b\r\n\r\n" % (name, b"x" * 66_000))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 431 ")
 
 
 # ── what waits ──────────────────────────────────────────────────────────────────────────────────────
