@@ -49,12 +49,14 @@ def check(data: bytes) -> None:
     for initialiser in map(reader.read, graph.each(_INITIALISER)):
         tensors.check(initialiser)
         constants[tensors.name_of(initialiser)] = tensors.small_integers(initialiser)
-    for node in map(reader.read, graph.each(_NODE)):
+    nodes = [reader.read(node) for node in graph.each(_NODE)]
+    for node in nodes:
         values = _check_attributes(node, reader)
         operators.check_name(node)
-        operators.check_sizes(node, constants)
         if operators.is_constant(node):
             constants.update(zip(node.texts(_OUTPUT), values, strict=False))
+    for node in nodes:  # only now, for constants may stand behind what uses them
+        operators.check_sizes(node, constants)
 
 
 def _check_versions(model: Message, reader: Reader) -> None:
@@ -75,7 +77,7 @@ def _check_version(what: str, version: int, allowed: tuple[int, int]) -> None:
 
 
 def _check_attributes(node: Message, reader: Reader) -> list[tuple[int, ...]]:
-    """Check an operator's attributes; return the values of the tensors among them that may state a shape."""
+    """Check an operator's attributes; return the integers among them that may state a shape."""
     values = []
     for attribute in map(reader.read, node.each(_ATTRIBUTE)):
         if _SUBGRAPH in attribute or _SUBGRAPHS in attribute:
@@ -89,6 +91,7 @@ def _check_attributes(node: Message, reader: Reader) -> list[tuple[int, ...]]:
         for tensor in map(reader.read, [*value, *attribute.each(_TENSORS)]):
             tensors.check(tensor)
             values.append(tensors.small_integers(tensor))
+        values += [numbers] if (numbers := operators.integers_of(attribute)) else []
     return values
 
 

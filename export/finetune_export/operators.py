@@ -59,7 +59,7 @@ MAX_ELEMENTS = 2**26
 """The largest tensor that may be asked for by numbers: 256 MiB of float32."""
 
 _SMALLEST = {"dilations": 1, "group": 1, "kernel_shape": 1, "output_padding": 0, "pads": 0, "strides": 1}
-_SHAPE_INPUT = {"Col2Im": 1, "ConstantOfShape": 0, "Expand": 1, "Resize": 3, "Tile": 1}
+_SHAPE_INPUT = {"Col2Im": 1, "ConstantOfShape": 0, "Expand": 1, "Range": 1, "Resize": 3, "Tile": 1}
 _PADS_INPUT = {"Pad": 1}
 
 _INPUT, _OP_TYPE, _DOMAIN = 1, 4, 7  # NodeProto
@@ -90,8 +90,13 @@ def check_attribute(node: Message, attribute: Message) -> None:
     """Raise ``ModelError`` for a kernel, stride, dilation, padding or group count that makes no sense."""
     name = attribute.text(_NAME)
     if name in _SMALLEST:
-        for value in (*attribute.numbers(_INT), *attribute.numbers(_INTS)):
+        for value in integers_of(attribute):
             _check_step(node, name, value, _SMALLEST[name])
+
+
+def integers_of(attribute: Message) -> tuple[int, ...]:
+    """Return the integers that an attribute holds outside of tensors."""
+    return (*attribute.numbers(_INT), *attribute.numbers(_INTS))
 
 
 def check_sizes(node: Message, constants: Mapping[str, tuple[int, ...]]) -> None:

@@ -29,7 +29,7 @@ def with_integer_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> 
     it is returned as it is.
     """
     path = _first_nodes(model.graph)
-    if [node.op_type for node in path] != _BEGINNING:
+    if [node.op_type for node in path] != _BEGINNING or not _reads_three_colours(path[-1], model.graph):
         return model
     folded = onnx.ModelProto()
     folded.CopyFrom(model)
@@ -50,6 +50,11 @@ def _first_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
         path.append(readers[0])
         tensor = readers[0].output[0]
     return path
+
+
+def _reads_three_colours(conv: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
+    """Return whether a convolution's weights are in the file, and each filter sees all colours: no groups."""
+    return any(tensor.name == conv.input[1] and tensor.dims[1] == 3 for tensor in graph.initializer)
 
 
 def _fold(graph: onnx.GraphProto, preprocessing: Preprocessing) -> None:

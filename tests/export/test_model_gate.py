@@ -228,7 +228,7 @@ def test_steps_that_make_no_sense_are_refused(attributes: dict[str, Any], text: 
     assert refusal(model) == f"the model's operator 'Conv' has {text}"
 
 
-@pytest.mark.parametrize("stated", ["raw", "typed", "constant"])
+@pytest.mark.parametrize("stated", ["raw", "typed", "constant", "constant behind it", "list"])
 @pytest.mark.parametrize("operator", ["ConstantOfShape", "Expand", "Tile", "Resize", "Col2Im"])
 def test_a_huge_tensor_that_the_file_asks_for_is_refused(operator: str, stated: str, make_graph: MakeGraph) -> None:
     inputs = {"ConstantOfShape": ["shape"], "Resize": ["x", "", "", "shape"]}.get(operator, ["x", "shape"])
@@ -238,11 +238,14 @@ def test_a_huge_tensor_that_the_file_asks_for_is_refused(operator: str, stated: 
             tensor = helper.make_tensor("shape", TensorProto.INT64, [3], shape)
         else:
             tensor = numpy_helper.from_array(np.array(shape), "shape")
-        if stated == "constant":
-            model.graph.node.append(helper.make_node("Constant", [], ["shape"], value=tensor))
+        nodes = [helper.make_node(operator, inputs, ["y"])]
+        if stated.startswith("constant"):
+            nodes.insert(stated == "constant behind it", helper.make_node("Constant", [], ["shape"], value=tensor))
+        elif stated == "list":
+            nodes.insert(0, helper.make_node("Constant", [], ["shape"], value_ints=shape))
         else:
             model.graph.initializer.append(tensor)
-        model.graph.node.append(helper.make_node(operator, inputs, ["y"]))
+        model.graph.node.extend(nodes)
         if refused:
             text = (
                 f"the model's operator '{operator}' makes a tensor of 134217728 numbers; at most 67108864 are allowed"
@@ -250,6 +253,13 @@ def test_a_huge_tensor_that_the_file_asks_for_is_refused(operator: str, stated: 
             assert refusal(model) == text
         else:
             model_gate.check(model.SerializeToString())
+
+
+def test_a_huge_range_is_refused(make_graph: MakeGraph) -> None:
+    model = make_graph()
+    model.graph.node.append(helper.make_node("Constant", [], ["limit"], value_int=2**45))
+    model.graph.node.append(helper.make_node("Range", ["start", "limit", "step"], ["y"]))
+    assert "the model's operator 'Range' makes a tensor of 35184372088832 numbers" in refusal(model)
 
 
 def test_a_shape_may_leave_sides_open(make_graph: MakeGraph) -> None:

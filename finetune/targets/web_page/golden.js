@@ -9,7 +9,7 @@ import { decode } from "./decoding.js";
 import { toPixels } from "./preprocessing.js";
 import { sha256 } from "./sha256.js";
 
-const MAX_DIFFERENCE = { fp32: 1e-3, fp16: 1e-2, int8: 0.1 };
+const MAX_DIFFERENCE = { fp32: 1e-3, fp16: 0.05, int8: 0.1 };
 const JPEG_START = "/9"; // in base64
 
 /**

@@ -194,6 +194,18 @@ def test_after_the_last_attempt_the_file_is_handed_over_for_the_run_to_refuse(ve
     assert Predictor(artifact.path).contract.precision == "int8"
 
 
+def test_some_layers_stay_in_integers_however_few_groups_there_are(
+    verified: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8, "GROUPS", 4)
+    given = verified(refuse_first=99)
+
+    path = int8.export(given.request()).path
+
+    assert len(given.judged) == 1 + 2  # one group put back, then two, but not all four
+    assert "DequantizeLinear" in {node.op_type for node in onnx.load(path).graph.node}
+
+
 def test_every_layer_is_in_one_group_and_there_are_no_more_than_sixteen(verified: Callable[..., Any]) -> None:
     for name in NETWORKS:
         graph = read_graph(verified(name).request()).graph
@@ -292,6 +304,14 @@ def test_a_network_that_begins_otherwise_keeps_its_normalisation(verified: Calla
     given = verified()
     model = read_graph(given.request())
     next(node for node in model.graph.node if node.op_type == "Conv").op_type = "ConvTranspose"
+
+    assert with_integer_input(model, given.contract.preprocessing) is model
+
+
+def test_a_first_convolution_whose_weights_are_computed_keeps_its_normalisation(verified: Callable[..., Any]) -> None:
+    given = verified()
+    model = read_graph(given.request())
+    next(node for node in model.graph.node if node.op_type == "Conv").input[1] = "standardised"
 
     assert with_integer_input(model, given.contract.preprocessing) is model
 

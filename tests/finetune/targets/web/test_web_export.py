@@ -18,6 +18,7 @@ from finetune.targets.web import export
 from finetune.types import Artifact
 from finetune_export import Predictor
 from finetune_export.contract import Contract
+from finetune_export.golden import MAX_DIFFERENCE
 
 Export = Callable[..., Artifact]
 Make = Callable[..., bytes]
@@ -38,6 +39,14 @@ def version(folder: Path) -> str:
 
 def test_the_target_is_registered() -> None:
     assert load_function(load_plugins().find_target("web").export, "The target 'web'") is export
+
+
+def test_the_page_forgives_as_much_as_python_does(export_page: Export, make_model: Make) -> None:
+    text = (export_page(make_model()).path / "golden.js").read_text()
+    stated = re.search(r"const MAX_DIFFERENCE = \{(.+?)\};", text)
+    assert stated
+    numbers = {name: float(value) for name, value in re.findall(r"(\w+): ([\d.e-]+)", stated[1])}
+    assert numbers == dict(MAX_DIFFERENCE)
 
 
 def test_the_artifact_answers_with_the_model_in_the_folder(
