@@ -63,17 +63,17 @@ class Recheck:
 
 
 def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: Reporter) -> Recheck:
-    """Check a model file, and hold it against its run where there is one.
+    """Check a model, a file or the folder that a target wrote, and hold it against its run where there is one.
 
     It is judged as its target says, by its answers or by the metric and the run's own ``--max-drop``. Raises
     ``ModelError`` when any check fails, ``DataError`` for pictures that are missing, ``ConfigError`` for a
     ``run`` that is no run folder.
     """
     predictor = Predictor(model)
-    _check_graph(model)
+    _check_graph(predictor.path)
     checked = Recheck(model=model, labels=len(predictor.labels), notes=predictor.notes)
     if folder := _run_folder(model, run):
-        return replace(checked, verification=_against_run(predictor, folder, data, reporter))
+        return replace(checked, verification=_against_run(model, predictor, folder, data, reporter))
     if data:
         score, pictures = _score(predictor, data, reporter)
         return replace(checked, accuracy=score, pictures=pictures)
@@ -98,10 +98,12 @@ def _run_folder(model: Path, run: Path | None) -> Path | None:
     return None if missing else folder
 
 
-def _against_run(predictor: Predictor, folder: Path, data: Path | None, reporter: Reporter) -> Verification:
+def _against_run(
+    model: Path, predictor: Predictor, folder: Path, data: Path | None, reporter: Reporter
+) -> Verification:
     _refuse_foreign_model(predictor, folder)
     examples = _validation_examples(folder, data)
-    target = _target_of(predictor.path, folder)
+    target = _target_of(model, folder)
     config = resolve(read_file(folder / run_folder.CONFIG))
     network = _rebuild(config, folder, predictor.contract)
     hashes = [_sha256(example.path) for example in examples]
@@ -130,7 +132,7 @@ def _refuse_foreign_model(predictor: Predictor, folder: Path) -> None:
 
 
 def _target_of(model: Path, folder: Path) -> ExportTarget:
-    """Return the target that wrote the file, which says how it is judged."""
+    """Return the target that wrote the file or folder, which says how it is judged."""
     verified = json.loads((folder / run_folder.VERIFICATION).read_text(encoding="utf-8"))
     targets = {found["file"]: found["target"] for found in verified}
     if model.name not in targets:

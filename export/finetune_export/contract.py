@@ -128,9 +128,13 @@ def contract_of(file: ModelFile) -> Contract:
 
 
 def read_contract(path: str | Path) -> Contract:
-    """Return the contract of the model at ``path`` without running it; raise ``ModelError`` if the file is damaged."""
-    with naming(path):
-        return contract_of(model_file.read(path))
+    """Return the contract of a model without running it; raise ``ModelError`` if the file is damaged.
+
+    ``path`` is an ``.onnx`` file, or a folder that an export target wrote.
+    """
+    file = model_file.locate(path)
+    with naming(file):
+        return contract_of(model_file.read(file))
 
 
 def _check_schema(payload: dict[str, Any]) -> None:

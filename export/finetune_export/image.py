@@ -8,6 +8,7 @@ Shapes: ``H`` and ``W`` are pixels, colours are RGB, values are uint8 from 0 to 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,10 @@ from finetune_export.image_gate import (
     Source,
     check_pillow_is_strict,
     check_size,
-    damaged,
     name_of,
     open_picture,
     read_file,
+    refusing_damage,
 )
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ def load(source: Source, limits: Limits | None = None, *, draft_px: int | None =
     if isinstance(source, Image.Image):
         check_size(source.size, name, limits)
         return Picture(_decode(source, name), _size_notes(source))
-    data = source if isinstance(source, bytes) else read_file(source, limits)
+    data = read_file(name, limits) if isinstance(source, str | os.PathLike) else bytes(source)
     picture = open_picture(data, name, limits)
-    notes = (*_name_notes(source, picture), *_size_notes(picture), *_frame_notes(picture))
+    notes = (*_name_notes(name, picture), *_size_notes(picture), *_frame_notes(picture))
     if draft_px is not None:
         picture.draft(None, (draft_px, draft_px))
     return Picture(_decode(picture, name), notes)
@@ -130,11 +131,9 @@ def read_pixels(source: Source, preprocessing: Preprocessing, limits: Limits | N
 
 
 def _decode(picture: Image.Image, name: str) -> Image.Image:
-    try:
+    with refusing_damage(name):
         picture.load()
         rgb = _rgb(picture)
-    except Exception as exc:  # hostile bytes make Pillow raise almost anything
-        raise damaged(name, exc) from exc
     if rgb is None:
         raise ImageError(
             name, f"its pixels are of kind {picture.mode}; allowed are colour or grey of 1 to 16 bits", "format"
@@ -184,6 +183,8 @@ def _orientation(picture: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; anything unreadable counts as upright."""
     try:
         orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
+    except MemoryError:
+        raise
     except Exception:  # a malformed EXIF block says nothing about the pixels
         return 1
     return orientation if isinstance(orientation, int) else 1
@@ -192,8 +193,8 @@ def _orientation(picture: Image.Image) -> int:
 # ── notes ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _name_notes(source: str | Path | bytes, picture: ImageFile) -> tuple[str, ...]:
-    suffix = "" if isinstance(source, bytes) else Path(source).suffix.lower()
+def _name_notes(name: str, picture: ImageFile) -> tuple[str, ...]:
+    suffix = Path(name).suffix.lower()
     if PICTURE_SUFFIXES.get(suffix, picture.format) == picture.format:
         return ()
     return (f"named {suffix}, but its content is {picture.format}",)

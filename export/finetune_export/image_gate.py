@@ -10,12 +10,14 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -42,12 +44,13 @@ PICTURE_SUFFIXES: Mapping[str, str] = MappingProxyType(
 )
 """File name endings (lower case) that a picture may have, and the format each stands for."""
 
-Source = str | Path | bytes | Image.Image | NDArray[Any]
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
 """Where a picture comes from: a file's path, a file's bytes, a picture that Pillow already opened, or its pixels.
 
 Pixels are uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB and alpha, or uint16 (H, W) grey.
 """
 
+_NAMES = {"<bytes>": bytes | bytearray | memoryview, "<image>": Image.Image, "<array>": np.ndarray}
 _PLUGINS: Mapping[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -67,10 +70,19 @@ class Limits:
 
 
 def name_of(source: Source) -> str:
-    """Return what messages call a source: its path, ``<bytes>``, ``<image>`` or ``<array>``."""
-    if isinstance(source, str | Path):
-        return str(source)
-    return "<bytes>" if isinstance(source, bytes) else "<image>" if isinstance(source, Image.Image) else "<array>"
+    """Return what messages call a source: its path, ``<bytes>``, ``<image>`` or ``<array>``.
+
+    Raises ``TypeError`` for what is no source.
+    """
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    for name, kinds in _NAMES.items():
+        if isinstance(source, kinds):
+            return name
+    raise TypeError(
+        f"a picture of type {type(source).__name__} is not allowed; it has to be a path, a file's content as bytes, "
+        "a Pillow image or a numpy array"
+    )
 
 
 def read_file(source: str | Path, limits: Limits) -> bytes:
@@ -94,10 +106,8 @@ def open_picture(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:
     kind = _format_of(data)
     if kind is None:
         raise ImageError(name, f"not a picture in a known format; allowed are {', '.join(FORMATS)}", "format")
-    try:
+    with refusing_damage(name):
         picture = _PLUGINS[kind](io.BytesIO(data))
-    except Exception as exc:  # hostile bytes make Pillow raise almost anything
-        raise damaged(name, exc) from exc
     check_size(picture.size, name, limits)
     if kind == "PNG":
         _check_png(data, name)
@@ -131,6 +141,17 @@ def damaged(name: str, cause: Exception) -> ImageError:
     return ImageError(name, f"the picture is cut off or damaged ({words[:200]})")
 
 
+@contextmanager
+def refusing_damage(name: str) -> Iterator[None]:
+    """Raise ``ImageError`` for whatever decoding raises but ``MemoryError``, which is not the picture's fault."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as exc:  # hostile bytes make Pillow raise almost anything
+        raise damaged(name, exc) from exc
+
+
 def _check_bytes(size: int, name: str, limits: Limits) -> None:
     if size == 0:
         raise ImageError(name, "the file is empty", "format")
@@ -153,7 +174,5 @@ def _format_of(data: bytes) -> str | None:
 
 def _check_png(data: bytes, name: str) -> None:
     """Compare the checksums of all chunks; decoding alone skips those of the pixels."""
-    try:
+    with refusing_damage(name):
         PngImageFile(io.BytesIO(data)).verify()
-    except Exception as exc:
-        raise damaged(name, exc) from exc

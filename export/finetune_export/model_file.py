@@ -8,6 +8,8 @@ changes with any other byte.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +23,17 @@ MAX_BYTES = 2 * 2**30  # what protobuf itself can read
 _GRAPH, _METADATA = 7, 14  # ModelProto
 _KEY, _VALUE = 1, 2  # StringStringEntryProto
 
+_PICTURE = "a picture; the model comes first, and pictures after it"
+_PLACES = ("model.onnx", "finetune.onnx")  # where export targets put it in their folders
+_VERSION = re.compile("[1-9][0-9]*")  # what Triton takes for one
+
 _FOREIGN = {
     b"version https://git-lfs": "a Git LFS pointer; fetch the file itself with `git lfs pull`",
     b"PK\x03\x04": "a zip archive, perhaps a PyTorch checkpoint; export it to ONNX first",
     b"\x80": "a Python pickle, perhaps a PyTorch checkpoint; export it to ONNX first",
     b"<": "a web page, perhaps of a download that failed; get the model file again",
     b"{": "JSON; the model is the .onnx file",
+    **dict.fromkeys((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*"), _PICTURE),
 }
 
 
@@ -43,6 +50,21 @@ class ModelFile:
         if key not in self.metadata:
             raise ModelError(f"metadata key {key!r} is missing; only models that finetune exported can be run")
         return self.metadata[key]
+
+
+def locate(path: str | Path) -> Path:
+    """Return the path of a model file, looked up inside where ``path`` is a folder that an export target wrote.
+
+    In a Triton repository it is the latest version, which is the one that Triton serves. Raises ``ModelError`` for a
+    folder that does not hold exactly one model.
+    """
+    path = Path(path)
+    if not os.path.isdir(path):  # noqa: PTH112 - a path that may not be looked at is refused when it is read
+        return path
+    found = [path / name for name in _PLACES if (path / name).is_file()] + _latest_versions(path)
+    if len(found) != 1:
+        raise ModelError(f"{path}: a folder with {len(found)} models; give the .onnx file itself")
+    return found[0]
 
 
 def read(source: str | Path | bytes) -> ModelFile:
@@ -76,6 +98,13 @@ def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     return b"".join((*graph, *(wire.encode_field(_METADATA, entry) for entry in entries)))
 
 
+def _latest_versions(repository: Path) -> list[Path]:
+    """Return the file of the highest version of each model in a Triton repository, ``model/version/model.onnx``."""
+    files = [file for file in repository.glob("*/*/model.onnx") if _VERSION.fullmatch(file.parent.name)]
+    files.sort(key=lambda file: int(file.parent.name))
+    return list({file.parents[1]: file for file in files if file.is_file()}.values())  # of each model, the last
+
+
 def _read_bytes(path: str | Path) -> bytes:
     try:
         status = Path(path).stat()
@@ -87,7 +116,7 @@ def _read_bytes(path: str | Path) -> bytes:
             return file.read(status.st_size)  # not to its end: it may be growing, or endless in spite of its size
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         cause = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        raise ModelError(f"the model file cannot be read ({cause})") from exc
+        raise ModelError(f"the model file cannot be read ({cause}); check its path and permissions") from exc
 
 
 def _refuse_foreign(data: bytes) -> None:

@@ -5,6 +5,8 @@ Shapes: ``N`` pictures, ``H`` = ``W`` pixels, ``K`` labels, ``D`` features.
 
 from __future__ import annotations
 
+import math
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,10 +21,10 @@ from PIL import Image
 
 from finetune_export import golden, model_file, model_gate
 from finetune_export.contract import GOLDEN_KEY, contract_of
-from finetune_export.errors import ImageError, ModelError, naming
-from finetune_export.image import Limits, Pixels, Source, name_of, read_pixels
+from finetune_export.errors import ImageError, naming
+from finetune_export.image import Limits, Pixels, Source, load, name_of, read_pixels
 from finetune_export.memory import give_back_freed_memory
-from finetune_export.session import Session
+from finetune_export.session import Provider, Session
 
 DECODING_THREADS = 2  # each may hold a picture of the largest size allowed
 BATCH_SIZE = 16
@@ -45,7 +47,12 @@ class Prediction:
     abstains: bool = False
 
     def top(self, k: int) -> list[tuple[str, float]]:
-        """Return the ``k`` most probable labels with their probabilities, best first; equals in the labels' order."""
+        """Return the ``k`` most probable labels with their probabilities, best first; equals in the labels' order.
+
+        Raises ``ValueError`` for ``k`` below 1.
+        """
+        if k < 1:
+            raise ValueError(f"k: {k} is not allowed; it has to be at least 1")
         return sorted(zip(self.labels, self.probabilities, strict=True), key=lambda pair: -pair[1])[:k]
 
 
@@ -55,8 +62,9 @@ class Predictor:
     ``path`` is an ``.onnx`` file, or a folder that an export target wrote. The file is read once and refused with
     ``ModelError`` if it is damaged, foreign, reaches outside itself, or (with ``check``) answers its golden pairs
     differently from the day it was exported. ``providers`` are onnxruntime's, in order of preference, the CPU by
-    default; ``threads`` are those of one run, onnxruntime's choice by default. ``limits`` say how large a picture may
-    be, ``Limits()`` by default. A run that takes longer than ``max_run_s`` seconds raises ``TimeLimitError``.
+    default: "CUDA", ``["CUDA", "CPU"]``, or with options ``[("CUDA", {"device_id": 1}), "CPU"]``. ``threads`` are those
+    of one run, onnxruntime's choice by default. ``limits`` say how large a picture may be, ``Limits()`` by default. A
+    run that takes longer than ``max_run_s`` seconds raises ``TimeLimitError``; None is no limit.
 
     Pickled, it is its path and options, and opens the file again.
 
@@ -69,15 +77,19 @@ class Predictor:
         path: str | Path,
         *,
         check: bool = True,
-        providers: Sequence[str] | None = None,
+        providers: str | Sequence[Provider] | None = None,
         threads: int | None = None,
         limits: Limits | None = None,
-        max_run_s: float = MAX_RUN_S,
+        max_run_s: float | None = MAX_RUN_S,
     ) -> None:
         self._again = partial(
             Predictor, check=check, providers=providers, threads=threads, limits=limits, max_run_s=max_run_s
         )
-        self.path = _file_in(Path(path))
+        if max_run_s is not None and not 0 < max_run_s < math.inf:
+            raise ValueError(
+                f"max_run_s: {max_run_s} is not allowed; it has to be over 0 and finite, or None for no limit"
+            )
+        self.path = model_file.locate(path)
         self.notes: tuple[str, ...] = ()
         self._limits = limits or Limits()
         self._max_run_s = max_run_s
@@ -182,34 +194,42 @@ class Predictor:
         with ThreadPoolExecutor(DECODING_THREADS) as pool:
             ahead: deque[list[tuple[str, Future[Pixels | ImageError]]]] = deque()
             while chunk := list(islice(remaining, batch_size)):
-                ahead.append([(name_of(source), pool.submit(self._pixels_or_error, source)) for source in chunk])
+                ahead.append(
+                    [(name_of(source), pool.submit(self._pixels_or_error, self._loaded(source))) for source in chunk]
+                )
                 if len(ahead) > 1:
                     yield _decoded(ahead.popleft())
             yield from map(_decoded, ahead)
 
-    def _pixels_or_error(self, source: Source) -> Pixels | ImageError:
+    def _loaded(self, source: Source) -> Source | ImageError:
+        """Return a Pillow image decoded, in this thread: two threads that load the same one spoil it, unnoticed."""
+        if not isinstance(source, Image.Image):
+            return source
         try:
-            return self.pixels(source)
+            return load(source, self._limits).image
+        except ImageError as exc:
+            return exc
+
+    def _pixels_or_error(self, source: Source | ImageError) -> Pixels | ImageError:
+        try:
+            return source if isinstance(source, ImageError) else self.pixels(source)
         except ImageError as exc:
             return exc
 
 
-def _file_in(path: Path) -> Path:
-    """Return the model's path, looked up where export targets put it if ``path`` is a folder."""
-    if not path.is_dir():
-        return path
-    places = ("model.onnx", "finetune.onnx", "*/1/model.onnx")
-    found = [file for place in places for file in sorted(path.glob(place)) if file.is_file()]
-    if len(found) != 1:
-        raise ModelError(f"{path}: a folder with {len(found)} models; give the .onnx file itself")
-    return found[0]
-
-
 def _each(sources: Source | Iterable[Source]) -> Iterator[Source]:
-    one_array = isinstance(sources, np.ndarray) and sources.ndim < 4
-    if one_array or isinstance(sources, str | Path | bytes | Image.Image):
-        return iter([sources])  # type: ignore[list-item]  # mypy does not follow one_array
-    return iter(sources)
+    return iter([sources] if _is_one(sources) else sources)  # type: ignore[arg-type,list-item]  # _is_one tells
+
+
+def _is_one(sources: object) -> bool:
+    """Tell one picture from several. What is neither counts as one, which is then refused with its type.
+
+    So does an open file: it would be several, its lines.
+    """
+    if isinstance(sources, np.ndarray):
+        return sources.ndim < 4
+    one = isinstance(sources, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
+    return one or hasattr(sources, "read") or not isinstance(sources, Iterable)
 
 
 def _decoded(batch: list[tuple[str, Future[Pixels | ImageError]]]) -> list[tuple[str, Pixels | ImageError]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,13 @@ INPUT = "image"
 OUTPUTS = ("probabilities", "embedding")
 CPU = "CPUExecutionProvider"
 _SUFFIX = "ExecutionProvider"
+_PACKAGES = {  # of onnxruntime, with providers that its plain package lacks; one of them is installed at a time
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu",
+    "dml": "onnxruntime-directml",
+    "openvino": "onnxruntime-openvino",
+    "qnn": "onnxruntime-qnn",
+}
 _SOURCE_PLACE = re.compile(r"/\S*onnxruntime\S*:\d+ .*?\) ")
 _FATAL_ONLY = 4  # errors are raised, and told by us
 _CONFIGURATION = {
@@ -32,17 +39,24 @@ _CONFIGURATION = {
     "optimization.constant_folding_max_output_size_in_bytes": str(64 * 2**20),
 }
 
+Provider = str | tuple[str, Mapping[str, Any]]
+"""A provider: its short or full name ("CUDA", "CUDAExecutionProvider"), or that and onnxruntime's options for it."""
+
 
 class Session:
     """A graph that onnxruntime has loaded and that has the shapes its contract promises; safe to share by threads.
 
-    ``providers`` are onnxruntime's, in order of preference, with or without "ExecutionProvider"; the CPU by default.
-    ``threads`` are those of one run; onnxruntime decides by default. Raises ``RuntimeUnavailableError`` for a provider
-    that is not there, and ``ModelError`` for a graph that does not load or fit.
+    ``providers`` are onnxruntime's, in order of preference, or a single one's name; the CPU by default. ``threads``
+    are those of one run; onnxruntime decides by default. Raises ``RuntimeUnavailableError`` for a provider that is not
+    there, ``ModelError`` for a graph that does not load or fit, and ``ValueError`` for other threads or providers.
     """
 
-    def __init__(self, data: bytes, contract: Contract, providers: Sequence[str] | None, threads: int | None) -> None:
-        self._session = _open(data, _installed(providers or (CPU,)), threads or 0)
+    def __init__(
+        self, data: bytes, contract: Contract, providers: str | Sequence[Provider] | None, threads: int | None
+    ) -> None:
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise ValueError(f"threads: {threads!r} is not allowed; it has to be a whole number of at least 1, or None")
+        self._session = _open(data, _installed(providers or CPU), threads or 0)
         size = contract.preprocessing.image_size_px
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1:
@@ -57,10 +71,10 @@ class Session:
         """The execution providers in use, in order of preference."""
         return tuple(self._session.get_providers())
 
-    def run(self, pixels: Pixels, limit_s: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, pixels: Pixels, limit_s: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities (N, K) and embeddings (N, D), all finite, for pixels (N, H, W, 3).
 
-        Raises ``TimeLimitError`` after ``limit_s`` seconds, and ``ModelError`` where the network fails.
+        Raises ``TimeLimitError`` after ``limit_s`` seconds (never if None), and ``ModelError`` where the network fails.
         """
         options = onnxruntime.RunOptions()
         try:
@@ -86,20 +100,36 @@ def short_name(provider: str) -> str:
     return provider.removesuffix(_SUFFIX)
 
 
-def _installed(asked: Sequence[str]) -> list[str]:
-    """Return the providers by their full names; raise ``RuntimeUnavailableError`` for one that is not installed."""
-    available = onnxruntime.get_available_providers()
-    by_name = {short_name(name).lower(): name for name in available}
-    names = [by_name.get(short_name(name).lower(), "") for name in asked]
-    if "" in names:
-        missing = asked[names.index("")]
+def _installed(asked: str | Sequence[Provider]) -> dict[str, dict[str, Any]]:
+    """Return the providers' full names and options; raise ``RuntimeUnavailableError`` for one not installed."""
+    pairs = [_name_and_options(each) for each in ([asked] if isinstance(asked, str) else asked)]
+    return {_full_name(name): options for name, options in pairs}
+
+
+def _name_and_options(provider: object) -> tuple[str, dict[str, Any]]:
+    match provider:
+        case str(name):
+            return name, {}
+        case (str(name), Mapping() as options):
+            return name, dict(options)
+    raise ValueError(
+        f'providers: {provider!r} is not allowed; each is a name, or a pair as ("CUDA", {{"device_id": 0}})'
+    )
+
+
+def _full_name(asked: str) -> str:
+    by_name: dict[str, str] = {short_name(name).lower(): name for name in onnxruntime.get_available_providers()}
+    wanted = short_name(asked).lower()
+    if wanted not in by_name:
+        package = _PACKAGES.get(wanted)
+        step = f"install {package} instead of onnxruntime" if package else "choose one of these"
         raise RuntimeUnavailableError(
-            f"onnxruntime provider {missing!r} is not installed; available are {', '.join(available)}"
+            f"onnxruntime provider {asked!r} is not installed; available are {', '.join(installed_providers())}; {step}"
         )
-    return names
+    return by_name[wanted]
 
 
-def _open(data: bytes, providers: list[str], threads: int) -> Any:
+def _open(data: bytes, providers: Mapping[str, dict[str, Any]], threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _FATAL_ONLY
@@ -107,13 +137,13 @@ def _open(data: bytes, providers: list[str], threads: int) -> Any:
         options.add_session_config_entry(key, value)
     try:
         # Without enable_fallback=0, a failure is printed to stdout and tried again on the CPU.
-        session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
+        session = onnxruntime.InferenceSession(data, options, providers=[*providers.items()], enable_fallback=0)
     except Exception as exc:  # onnxruntime has an exception class for each of its error codes
         raise ModelError(
             f"onnxruntime {onnxruntime.__version__} cannot load it ({_first_line(exc)}); "
             "it is damaged, or needs a newer onnxruntime"
         ) from exc
-    _check_providers(session.get_providers(), providers)
+    _check_providers(session.get_providers(), [*providers])
     session._model_bytes = None  # kept only for the fallback that is off: as much memory as the file has bytes
     return session
 

@@ -48,15 +48,18 @@ class _Watchdog:
                     run.terminate |= deadline <= now
                 waiting = [deadline for deadline, run in self._deadlines.values() if not run.terminate]
                 self._wakes_at = min(waiting, default=float("inf"))
-                self._changed.wait(self._wakes_at - now if waiting else None)
+                self._changed.wait(min(self._wakes_at - now, threading.TIMEOUT_MAX))
 
 
 _watchdog = _Watchdog()
 
 
 @contextmanager
-def limited(run: Any, limit_s: float) -> Iterator[None]:
-    """End ``run`` after ``limit_s`` seconds; raise ``TimeLimitError`` when that is what ended it."""
+def limited(run: Any, limit_s: float | None) -> Iterator[None]:
+    """End ``run`` after ``limit_s`` seconds, never if None; raise ``TimeLimitError`` when that is what ended it."""
+    if limit_s is None:
+        yield
+        return
     _watchdog.watch(run, limit_s)
     try:
         yield

@@ -32,7 +32,7 @@ from finetune.types import Artifact, ExportRequest, Verification
 from finetune_export.contract import Contract, Preprocessing
 from finetune_export.errors import ImageError
 from finetune_export.image import Limits
-from finetune_export.image_gate import damaged, open_picture, read_file
+from finetune_export.image_gate import open_picture, read_file, refusing_damage
 
 FOLDER = "hf"
 CONFIG = "config.json"
@@ -129,12 +129,9 @@ def pixel_values(source: Path, preprocessing: Preprocessing, limits: Limits | No
 def _upright_rgb(source: Path, limits: Limits) -> Image.Image:
     """Decode a picture as transformers' ``load_image`` does: turned as EXIF says, then converted to RGB."""
     picture = open_picture(read_file(source, limits), str(source), limits)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow advises to keep the transparency of a palette
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except Exception as exc:  # hostile bytes make Pillow raise almost anything
-        raise damaged(str(source), exc) from exc
+    with refusing_damage(str(source)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow advises to keep the transparency of a palette
+        return ImageOps.exif_transpose(picture).convert("RGB")
 
 
 def _resized(image: Image.Image, preprocessing: Preprocessing) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from finetune_export import image
 from finetune_export.errors import FinetuneError, ImageError
@@ -275,6 +275,21 @@ def test_a_process_that_lets_cut_pictures_pass_is_told_so(monkeypatch: pytest.Mo
     with pytest.raises(FinetuneError, match="LOAD_TRUNCATED_IMAGES is on"):
         image.load(Image.open(io.BytesIO(jpeg()[:-2])))
     assert not isinstance(refused.value, ImageError)  # it is not the picture's fault
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [(JpegImagePlugin.JpegImageFile, "_open"), (PngImagePlugin.PngImageFile, "verify"), (Image.Image, "getexif"),
+     (ImageFile.ImageFile, "load")],
+)  # fmt: skip
+def test_a_lack_of_memory_is_not_the_pictures_fault(kind: type, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(kind, step, fail)
+    data = jpeg() if step == "_open" else encoded(noise(), "GIF") if kind is Image.Image else encoded(noise(), "PNG")
+    with pytest.raises(MemoryError):
+        image.load(data)
 
 
 def test_the_catalogues_bad_checksum_is_one_that_decoding_alone_misses() -> None:

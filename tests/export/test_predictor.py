@@ -71,6 +71,9 @@ def test_the_top_labels_come_best_first() -> None:
     prediction = Prediction("a.jpg", "c", 0.5, (0.2, 0.2, 0.5, 0.1), ("a", "b", "c", "d"))
     assert prediction.top(3) == [("c", 0.5), ("a", 0.2), ("b", 0.2)]
     assert len(prediction.top(9)) == 4
+    for k in (0, -1):
+        with pytest.raises(ValueError, match=f"k: {k} is not allowed; it has to be at least 1"):
+            prediction.top(k)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 20, 100])
@@ -309,6 +312,18 @@ def test_the_file_is_read_once(model_path: Path, files: list[Path]) -> None:
 def test_a_missing_provider_is_named(model_path: Path) -> None:
     with pytest.raises(RuntimeUnavailableError, match="'TPU' is not installed; available are"):
         Predictor(model_path, providers=["TPU"])
+
+
+@pytest.mark.parametrize("max_run_s", [0, -1.5, float("inf"), float("nan")])
+def test_a_time_limit_is_over_0_and_finite(max_run_s: float, model_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=f"max_run_s: {max_run_s} is not allowed; it has to be over 0 and finite, or None"
+    ):
+        Predictor(model_path, max_run_s=max_run_s)
+
+
+def test_a_run_may_have_no_time_limit(model_path: Path, files: list[Path]) -> None:
+    assert len(Predictor(model_path, max_run_s=None).predict(files[0])) == 1
 
 
 def test_threads_can_be_set(model_path: Path, files: list[Path]) -> None:

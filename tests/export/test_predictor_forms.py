@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
+import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,9 @@ import onnx
 import pytest
 from PIL import Image
 
-from finetune_export.contract import Contract
+from finetune_export.contract import Contract, read_contract
 from finetune_export.errors import ImageError, ModelError, TimeLimitError
-from finetune_export.image import Limits
+from finetune_export.image import Limits, Source
 from finetune_export.predictor import Prediction, Predictor
 
 
@@ -77,6 +79,73 @@ def test_an_array_is_held_to_the_limits(model_path: Path) -> None:
         small.predict(np.zeros((20, 30, 3), np.uint8))
 
 
+# ── sources ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_may_be_any_buffer_or_path(predictor: Predictor, photo: Callable[..., Any], tmp_path: Path) -> None:
+    photo().save(tmp_path / "a.png")
+    with os.scandir(tmp_path) as folder:
+        (entry,) = (each for each in folder if each.name == "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    sources: list[Source] = [tmp_path / "a.png", PurePath(entry), entry, data, bytearray(data), memoryview(data)]
+    alone = [predictor.predict(source)[0] for source in sources]
+    assert alone == predictor.predict(sources, batch_size=1)
+    assert [answer.source for answer in alone] == [str(tmp_path / "a.png")] * 3 + ["<bytes>"] * 3
+    assert len({answer.probabilities for answer in alone}) == 1
+
+
+@pytest.mark.parametrize("wrong", [None, 3, True, 1.5, object(), io.BytesIO(b"GIF89a\n"), io.StringIO("a.png\n")])
+def test_what_is_no_picture_is_refused_by_its_type(predictor: Predictor, wrong: Any) -> None:
+    message = (
+        rf"a picture of type {type(wrong).__name__} is not allowed; it has to be a path, a file's content as bytes"
+    )
+    for sources in (wrong, [wrong], iter([wrong])):
+        with pytest.raises(TypeError, match=message):
+            predictor.predict(sources)
+    with pytest.raises(TypeError, match=message):
+        predictor.pixels(wrong)
+
+
+def test_an_opened_picture_given_twice_is_decoded_once(predictor: Predictor, tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    noise = np.random.default_rng(3).integers(0, 256, (500, 700, 3), np.uint8)
+    pictures: dict[str, dict[str, Any]] = {"a.png": {}, "a.jpg": {"exif": turned}}
+    for name, options in pictures.items():
+        Image.fromarray(noise).save(tmp_path / name, **options)
+        expected = predictor.probabilities([tmp_path / name] * 4)
+        for _ in range(8):
+            with Image.open(tmp_path / name) as picture:
+                assert np.array_equal(predictor.probabilities([picture] * 4), expected)
+
+
+def test_an_opened_picture_is_decoded_by_the_thread_that_gave_it(predictor: Predictor) -> None:
+    threads = []
+
+    class Lazy(Image.Image):
+        def load(self) -> Any:
+            threads.append(threading.current_thread())
+            return super().load()
+
+    picture = Lazy()
+    picture.__setstate__(list(Image.new("RGBA", (30, 20)).__getstate__()))
+    threads.clear()
+    predictor.predict([picture] * 3)
+    assert set(threads) == {threading.current_thread()}
+
+
+def test_an_opened_picture_that_is_cut_is_an_error_in_its_place(
+    predictor: Predictor, photo: Callable[..., Any], tmp_path: Path
+) -> None:
+    photo(200, 200).save(tmp_path / "cut.png")
+    data = (tmp_path / "cut.png").read_bytes()
+    sources = [photo(), Image.open(io.BytesIO(data[: len(data) // 2])), photo()]
+    first, cut, last = predictor.stream(sources)
+    assert first == last
+    assert isinstance(cut, ImageError)
+    assert str(cut).startswith("<image>: the picture is cut off or damaged")
+
+
 # ── streams ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -120,6 +189,36 @@ def test_a_folder_that_holds_one_model_stands_for_it(
     (folder / inside).write_bytes(model_path.read_bytes())
     assert Predictor(folder).path == folder / inside
     assert Predictor(folder).predict(photo()) == Predictor(model_path).predict(photo())
+
+
+@pytest.mark.parametrize(
+    ("versions", "served"),
+    [(("1", "2"), "2"), (("9", "10"), "10"), (("1", "02", "old", "0", "³"), "1"), (("3",), "3")],
+)
+def test_of_a_triton_models_versions_the_latest_counts(
+    versions: tuple[str, ...], served: str, model_path: Path, tmp_path: Path
+) -> None:
+    for version in (*versions, served):
+        folder = tmp_path / "triton" / "insects" / version
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.onnx").write_bytes(model_path.read_bytes() if version == served else b"")
+    assert Predictor(tmp_path / "triton").path == tmp_path / "triton" / "insects" / served / "model.onnx"
+    assert read_contract(tmp_path / "triton") == read_contract(model_path)
+
+
+@pytest.mark.parametrize("second", ["birds/2/model.onnx", "finetune.onnx"])
+def test_a_folder_with_several_models_is_refused(second: str, tmp_path: Path) -> None:
+    for name in ("insects/1/model.onnx", second):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for take in (Predictor, read_contract):
+        with pytest.raises(ModelError, match=r"a folder with 2 models; give the \.onnx file itself"):
+            take(tmp_path)
+
+
+def test_a_path_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"the model file cannot be read \(File name too long\)"):
+        Predictor("a" * 5000)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,8 +18,8 @@ MakeGraph = Callable[..., onnx.ModelProto]
 Change = Callable[[onnx.ModelProto], object]
 
 
-def opened(model: onnx.ModelProto, contract: Contract, providers: list[str] | None = None) -> Session:
-    return Session(model.SerializeToString(), contract, providers, threads=1)
+def opened(model: onnx.ModelProto, contract: Contract, providers: Any = None, threads: Any = 1) -> Session:
+    return Session(model.SerializeToString(), contract, providers, threads)
 
 
 def rename(node: str) -> Change:
@@ -146,8 +147,10 @@ def test_answers_that_are_not_finite_are_refused(odd: float, make_graph: MakeGra
 def test_a_provider_that_is_not_installed_is_named(make_graph: MakeGraph, contract: Contract) -> None:
     with pytest.raises(RuntimeUnavailableError) as refused:
         opened(make_graph(), contract, ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    assert "'CUDAExecutionProvider' is not installed; available are" in str(refused.value)
-    assert "CPUExecutionProvider" in str(refused.value)
+    assert str(refused.value).startswith(
+        "onnxruntime provider 'CUDAExecutionProvider' is not installed; available are "
+    )
+    assert str(refused.value).endswith("CPU; install onnxruntime-gpu instead of onnxruntime")
     assert refused.value.exit_code == 6
 
 
@@ -161,6 +164,48 @@ def test_a_provider_that_does_not_start_is_named(
 
 def test_a_provider_may_be_named_in_short(make_graph: MakeGraph, contract: Contract) -> None:
     assert opened(make_graph(), contract, ["cpu"]).providers == ("CPUExecutionProvider",)
+
+
+def test_a_provider_that_nobody_ships_leaves_the_choice_of_the_others(
+    make_graph: MakeGraph, contract: Contract
+) -> None:
+    with pytest.raises(RuntimeUnavailableError, match=r"'abacus' is not installed; .*CPU; choose one of these$"):
+        opened(make_graph(), contract, "abacus")
+
+
+@pytest.mark.parametrize("providers", ["CPU", "CPUExecutionProvider", [("cpu", {"use_arena": 0})], (("CPU", {}),)])
+def test_a_single_name_or_a_name_with_options_is_a_provider(
+    providers: Any, make_graph: MakeGraph, contract: Contract
+) -> None:
+    assert opened(make_graph(), contract, providers).providers == ("CPUExecutionProvider",)
+
+
+def test_options_reach_the_provider(make_graph: MakeGraph, contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    real = onnxruntime.InferenceSession
+
+    def note(*args: Any, providers: Any, **options: Any) -> Any:
+        given.extend(providers)
+        return real(*args, providers=providers, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", note)
+    opened(make_graph(), contract, [("CPU", {"use_arena": 0})])
+    assert given == [("CPUExecutionProvider", {"use_arena": 0})]
+
+
+@pytest.mark.parametrize("providers", [("CPU", {"use_arena": 0}), [None], [("CPU",)], [(1, {})]])
+def test_other_providers_are_refused(providers: Any, make_graph: MakeGraph, contract: Contract) -> None:
+    with pytest.raises(ValueError, match=r"providers: .* is not allowed; each is a name, or a pair as") as refused:
+        opened(make_graph(), contract, providers)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_threads_are_a_whole_number(threads: Any, make_graph: MakeGraph, contract: Contract) -> None:
+    with pytest.raises(
+        ValueError, match=r"threads: .* is not allowed; it has to be a whole number of at least 1, or None"
+    ):
+        opened(make_graph(), contract, threads=threads)
 
 
 def test_a_run_beyond_its_time_limit_is_ended(make_graph: MakeGraph, contract: Contract) -> None:

@@ -155,6 +155,19 @@ def test_a_file_is_judged_as_the_target_that_wrote_it_is(quantised: Path) -> Non
     assert (first.target, first.min_agreement, first.max_drop_allowed) == ("onnx", 1.0, None)
 
 
+def test_a_folder_that_a_target_wrote_is_judged_as_that_target(quantised: Path) -> None:
+    place = quantised / "served" / "insects" / "1"
+    place.mkdir(parents=True)
+    (quantised / "model.int8.onnx").rename(place / "model.onnx")
+    verification = quantised / "verification.json"
+    verification.write_text(verification.read_text(encoding="utf-8").replace("model.int8.onnx", "served"))
+
+    found = verified(quantised / "served").verification
+
+    assert found is not None
+    assert (found.target, found.min_agreement) == ("int8", None)
+
+
 def test_the_drop_that_is_allowed_is_the_runs_own(quantised: Path) -> None:
     config = quantised / "config.toml"
     config.write_text(config.read_text(encoding="utf-8").replace("max_drop = 0.005", "max_drop = 0.25"))

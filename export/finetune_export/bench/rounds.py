@@ -46,7 +46,7 @@ class Plan:
         files = [path for path, _ in self.pictures[:: -(-len(self.pictures) // SAMPLE) or 1]]
         seconds = self.seconds / ROUNDS
         job = {"task": "speed", **vars(row.configuration), "seconds": seconds, "files": files}
-        found = _ask(job, seconds + OVERTIME_S)
+        found = _ask(job, seconds + OVERTIME_S, "try a smaller --batch")
         if isinstance(found, Failure):
             return replace(row, failure=found, rounds=())
         return replace(row, rounds=(*row.rounds, Round(**found)))
@@ -58,7 +58,7 @@ class Plan:
 
     def _score(self, model: str, provider: str) -> Score | Failure:
         job = {"task": "accuracy", "model": model, "provider": provider, "pictures": self.pictures}
-        found = _ask(job, self.scoring_limit_s)
+        found = _ask(job, self.scoring_limit_s, "give a --data folder with fewer pictures")
         return found if isinstance(found, Failure) else Score(**found)
 
 
@@ -70,15 +70,18 @@ def _scored(row: Row, found: Score | Failure) -> Row:
     return replace(row, failure=found) if isinstance(found, Failure) else replace(row, score=found)
 
 
-def _ask(job: dict[str, Any], limit_s: float) -> dict[str, Any] | Failure:
-    """Have a job done in a process of its own; one that crashes or is late is a failure, too."""
+def _ask(job: dict[str, Any], limit_s: float, if_late: str) -> dict[str, Any] | Failure:
+    """Have a job done in a process of its own; one that crashes or is late is a failure, too.
+
+    ``if_late`` is what the user can do about one that is late.
+    """
     command = [sys.executable, "-P", "-m", "finetune_export.bench.worker"]
     try:
         ended = subprocess.run(
             command, input=json.dumps(job), capture_output=True, text=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return Failure(text=f"not done after {limit_s:.0f} s; ended", status=UNAVAILABLE)
+        return Failure(text=f"not done after {limit_s:.0f} s, and ended; {if_late}", status=UNAVAILABLE)
     if ended.returncode:
         words = " ".join(ended.stderr.split())[-LAST_WORDS:]
         return Failure(text=f"its process ended with status {ended.returncode} ({words})", status=UNAVAILABLE)

@@ -27,6 +27,16 @@ class Score:
         """The share of judged pictures with the right label, 0..1."""
         return self.right / self.judged
 
+    @property
+    def total(self) -> int:
+        """How many pictures there were, with the refused ones."""
+        return self.judged + self.refused
+
+    @property
+    def share_right(self) -> float:
+        """The share of all pictures with the right label, 0..1; refused ones count as wrong."""
+        return self.right / self.total
+
 
 def labelled_pictures(folder: Path, labels: Sequence[str]) -> list[Labelled]:
     """Return the pictures below a folder with their labels, which their folders are named after, in a fixed order.
@@ -46,13 +56,18 @@ def labelled_pictures(folder: Path, labels: Sequence[str]) -> list[Labelled]:
 
 def score(predictor: Predictor, pictures: Sequence[Labelled]) -> Score:
     """Return how many pictures get their label; raise ``ImageError`` if not one of them can be read."""
-    answers = list(predictor.stream(path for path, _ in pictures))
-    pairs = [(answer, label) for answer, (_, label) in zip(answers, pictures, strict=True)]
-    judged = [(answer, label) for answer, label in pairs if isinstance(answer, Prediction)]
-    if not judged:
-        raise next(answer for answer in answers if isinstance(answer, ImageError))
-    right = sum(answer.label == label for answer, label in judged)
-    return Score(right=right, judged=len(judged), refused=len(answers) - len(judged))
+    right = judged = 0
+    refusal: ImageError | None = None
+    answers = predictor.stream(path for path, _ in pictures)
+    for answer, (_, label) in zip(answers, pictures, strict=True):
+        if isinstance(answer, Prediction):
+            judged += 1
+            right += answer.label == label
+        else:
+            refusal = refusal or answer
+    if refusal and not judged:
+        raise refusal
+    return Score(right=right, judged=judged, refused=len(pictures) - judged)
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -33,7 +33,7 @@ def speed(model: str, provider: str, threads: int, batch: int, seconds: float, f
     predictor = Predictor(model, providers=[provider], threads=threads)
     load_s = time.perf_counter() - began
     pixels = _batch(predictor, files or list(generated().values()), batch)
-    run_s = _timed(lambda: predictor.run(pixels), seconds / 2 if files else seconds)
+    run_s = timed(lambda: predictor.run(pixels), seconds / 2 if files else seconds)
     found = Round(
         run_s=run_s,
         from_file_per_s=_from_file_per_s(predictor, files, batch, seconds / 2) if files else None,
@@ -64,15 +64,17 @@ def _batch(predictor: Predictor, sources: Sequence[Source], size: int) -> Pixels
     return np.stack(list(islice(cycle(decoded), size)))
 
 
-def _timed(run: Callable[[], object], seconds: float) -> list[float]:
+def timed(run: Callable[[], object], seconds: float) -> list[float]:
     """Return the seconds of each run, after some that do not count."""
     for _ in range(WARM_UP_RUNS):
         run()
     spent: list[float] = []
-    while len(spent) < MIN_RUNS or sum(spent) < seconds:
+    total = 0.0
+    while len(spent) < MIN_RUNS or total < seconds:
         began = time.perf_counter()
         run()
         spent.append(time.perf_counter() - began)
+        total += spent[-1]
     return spent
 
 

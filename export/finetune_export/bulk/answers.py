@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from finetune_export.bulk.sources import Entry
-from finetune_export.errors import ImageError
+from finetune_export.errors import ImageError, ModelError
+from finetune_export.golden_pictures import pictures as generated
 from finetune_export.image import Limits, Pixels
 from finetune_export.predictor import Predictor
 
@@ -59,16 +60,38 @@ def open_predictor(question: Question, *, check: bool) -> Predictor:
 
 
 def answer(predictor: Predictor, question: Question, batch: Sequence[Entry]) -> list[Answer]:
-    """Return the answers for a batch of pictures, which go through the network together."""
+    """Return the answers for a batch of pictures, which go through the network together.
+
+    Where the network fails on them, each goes through it alone, and one that it fails on again is answered with that.
+    Raises ``ModelError`` if the network fails on a generated picture, too: then it is not the pictures' fault.
+    """
+    try:
+        return _answers(predictor, question, batch)
+    except ModelError as failure:
+        if len(batch) > 1:
+            return [row for entry in batch for row in answer(predictor, question, [entry])]
+        _run_generated(predictor)
+        return [Answer(batch[0].path, error=str(failure).removeprefix(f"{predictor.path}: "))]
+
+
+def _run_generated(predictor: Predictor) -> None:
+    """Raise ``ModelError`` where the network fails on a picture that every model has to answer."""
+    predictor.run(predictor.pixels(next(iter(generated().values())))[np.newaxis])
+
+
+def _answers(predictor: Predictor, question: Question, batch: Sequence[Entry]) -> list[Answer]:
     looked_at = [_pixels_or_problem(predictor, entry) for entry in batch]
-    pixels = [found for found in looked_at if not isinstance(found, str)]
-    rows = zip(*predictor.run(np.stack(pixels)), strict=True) if pixels else iter(())
+    rows = _rows(predictor, [found for found in looked_at if not isinstance(found, str)])
     return [
         Answer(entry.path, error=found)
         if isinstance(found, str)
         else _answer(predictor, question, entry.path, *next(rows))
         for entry, found in zip(batch, looked_at, strict=True)
     ]
+
+
+def _rows(predictor: Predictor, pixels: Sequence[Pixels]) -> Iterator[tuple[Any, Any]]:
+    return zip(*predictor.run(np.stack(pixels)), strict=True) if pixels else iter(())
 
 
 def _pixels_or_problem(predictor: Predictor, entry: Entry) -> Pixels | str:

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from finetune_export.errors import UsageError
 from finetune_export.image_gate import PICTURE_SUFFIXES
 
 STDIN = "-"
@@ -33,7 +34,8 @@ def entries(sources: Iterable[str], *, null: bool = False) -> Iterator[Entry]:
     """Yield every picture that ``sources`` mean; a source that means none is an entry with a problem.
 
     A source is a file, a folder (all pictures below it), a pattern with ``*``, ``?`` or ``[`` (if no file is called
-    so), or ``-``: one file or folder in each line of stdin, or up to each NUL with ``null``.
+    so), or ``-``: one file or folder in each line of stdin, or up to each NUL with ``null``. Raises ``UsageError``
+    for ``-`` where stdin is closed.
     """
     for source in sources:
         if source == STDIN:
@@ -96,6 +98,8 @@ def _left(patterns: Iterable[Pattern], name: str) -> frozenset[Pattern]:
 
 def _listed(null: bool) -> Iterator[str]:
     """Yield the lines of stdin as the system spells paths, empty ones left out."""
+    if sys.stdin is None:
+        raise UsageError("- stands for a list of paths on stdin, which is closed; pipe one in, or name the pictures")
     end = b"\0" if null else b"\n"
     rest = b""
     while block := os.read(sys.stdin.fileno(), 2**16):  # what there is, while a buffer waits for more

@@ -12,11 +12,13 @@ from finetune_export.errors import UsageError
 
 if TYPE_CHECKING:
     from finetune_export.bench.measurement import Row
-    from finetune_export.bench.score import Labelled
+    from finetune_export.bench.score import Labelled, Score
 
 REFUSED, UNAVAILABLE = 4, 6
 MOST = 1024
 """Threads or pictures of a run; more would only fill the memory."""
+FLOOR_HELP = """0 to 1, needs --data: status 4 if a model is below, 6 if one has no accuracy on a provider;
+pictures that cannot be read count as wrong"""
 EXAMPLES = """examples:
   %(prog)s model.onnx
   %(prog)s onnx/model.onnx int8/model.onnx --threads 1,2 --batch 1,8 --provider all
@@ -30,8 +32,10 @@ with known labels, accuracy. Every round of every row is a process of its own.""
     parser = subparsers.add_parser("bench", description=description, epilog=EXAMPLES)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="an .onnx file, or a folder that a target wrote")
     parser.add_argument("--data", type=Path, help="folder with a folder of pictures for each label")
-    parser.add_argument("--min-accuracy", type=_share, help="status 4 if a model stays below, 0 to 1; needs --data")
-    parser.add_argument("--provider", action="append", help="onnxruntime's provider, repeatable, or all (default CPU)")
+    parser.add_argument("--min-accuracy", type=_share, help=FLOOR_HELP)
+    parser.add_argument(
+        "--provider", action="extend", type=_names, help="onnxruntime's: CPU or CPU,CUDA …, or all (default CPU)"
+    )
     parser.add_argument("--threads", type=_counts, default=[1], help="threads of a run: 1 or 1,2 … (default 1)")
     parser.add_argument("--batch", type=_counts, default=[1], help="pictures of a run: 1 or 1,8 … (default 1)")
     parser.add_argument("--seconds", type=_seconds, default=3.0, help="measured for each row (default 3)")
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     compared = configurations(arguments.models, arguments.provider or ["CPU"], arguments.threads, arguments.batch)
     rows = Plan(configurations=compared, seconds=arguments.seconds, pictures=pictures).rows()
     print_json(as_json(rows)) if arguments.json else print_table(cells(rows))
-    for line in (*_failures(rows), *_below(rows, arguments.min_accuracy)):
+    for line in (*_failures(rows), *_below(rows, arguments.min_accuracy), *_unscored(rows, arguments.min_accuracy)):
         print_note(arguments, line)
     return _status(rows, arguments.min_accuracy)
 
@@ -73,22 +77,42 @@ def _failures(rows: Sequence[Row]) -> list[str]:
 
 
 def _below(rows: Sequence[Row], floor: float | None) -> list[str]:
-    """Return a line for each model and provider whose accuracy is below the floor."""
+    """Return a line for each model and provider whose accuracy, with refused pictures as wrong, is below the floor."""
     lines = [
-        f"{row.name}: accuracy {row.score.accuracy:.4f} on {row.score.judged} pictures is below --min-accuracy "
+        f"{row.name}: accuracy {row.score.share_right:.4f} on {_pictures(row.score)} is below --min-accuracy "
         f"{floor:g}; do not deploy it, or lower the floor"
         for row in rows
-        if row.score and floor is not None and row.score.accuracy < floor
+        if row.score and floor is not None and row.score.share_right < floor
     ]
     return list(dict.fromkeys(lines))
 
 
+def _pictures(score: Score) -> str:
+    refused = f", {score.refused} of them refused and counted as wrong," if score.refused else ""
+    return f"{score.total} pictures{refused}"
+
+
+def _unscored(rows: Sequence[Row], floor: float | None) -> list[str]:
+    """Return a line for each model and provider that has no accuracy to hold against the floor."""
+    names = dict.fromkeys(row.name for row in rows if floor is not None and row.score is None)
+    return [f"{name}: no accuracy, which --min-accuracy asks for; mend that, or leave it out" for name in names]
+
+
 def _status(rows: Sequence[Row], floor: float | None) -> int:
-    """Return 4 for a model that was refused or is below the floor, 6 for one without any figures, or else 0."""
+    """Return 4 for a model that was refused or is below the floor, 6 for figures that are missing, or else 0."""
     if _below(rows, floor) or any(row.failure and row.failure.status == REFUSED for row in rows):
         return REFUSED
+    if _unscored(rows, floor):
+        return UNAVAILABLE
     measured = {row.configuration.model for row in rows if not row.failure}
     return 0 if all(row.configuration.model in measured for row in rows) else UNAVAILABLE
+
+
+def _names(text: str) -> list[str]:
+    names = [part.strip() for part in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give names such as CPU,CUDA")
+    return names
 
 
 def _counts(text: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from finetune_export.cli.output import print_json
+from finetune_export.cli.output import print_json, visible
 from finetune_export.errors import ModelError
 
 EXAMPLES = """examples:
@@ -60,8 +60,9 @@ def _checked(model: str, providers: list[str]) -> dict[str, Any]:
 
 def _print(found: dict[str, Any]) -> None:
     if found["error"]:
-        print(f"{found['model']}: refused: {found['error']}")
+        print(visible(f"{found['model']}: refused: {found['error']}"))
         return
-    print(f"{found['model']}: passed: {found['labels']} labels, {found['precision']}, graph and golden pairs are right")
+    facts = f"{found['labels']} labels, {found['precision']}, graph and golden pairs are right"
+    print(visible(f"{found['model']}: passed: {facts}"))
     for note in found["notes"]:
         print(f"  {note}")

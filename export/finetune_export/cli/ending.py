@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from finetune_export.cli.output import visible
 from finetune_export.errors import FinetuneError, ResourceError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -62,7 +63,7 @@ def _told(failure: FinetuneError, error: Exception, program: str) -> int:
         _discard_output()
     if os.environ.get("FINETUNE_DEBUG"):
         traceback.print_exception(error)
-    print(f"{program}: {failure}", file=sys.stderr)
+    print(f"{program}: {visible(str(failure))}", file=sys.stderr)
     return failure.exit_code
 
 

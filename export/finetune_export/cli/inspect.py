@@ -19,7 +19,7 @@ def add(subparsers: Any) -> None:
     """Describe the command's options."""
     description = "Show what a model expects, answers and comes from, as its contract states it. Runs nothing."
     parser = subparsers.add_parser("inspect", description=description, epilog=EXAMPLES)
-    parser.add_argument("model", metavar="MODEL", help="the .onnx file of a run")
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file, or a folder that an export target wrote")
     parser.add_argument("--json", action="store_true", help="print the contract as JSON")
 
 

@@ -9,13 +9,22 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 
+_CONTROL = ("Cc", "Zl", "Zp")
+"""Unicode's categories of control characters, line separators and paragraph separators."""
+
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows with aligned columns; the last column is as long as it needs to be."""
+    rows = [[visible(text) for text in row] for row in rows]
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)][:-1]
     for row in rows:
         padded = [pad(text, width) for text, width in zip(row, widths, strict=False)]
         print("  ".join([*padded, row[-1]]).rstrip())
+
+
+def visible(text: str) -> str:
+    r"""Return a text with control characters escaped (``\x1b``, ``\n``): for people, none may move the cursor."""
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _CONTROL else c for c in text)
 
 
 def pad(text: str, width: int) -> str:
@@ -35,7 +44,7 @@ def print_json(content: object) -> None:
 
 def print_note(arguments: argparse.Namespace, text: object) -> None:
     """Print one line on stderr, after the program's name."""
-    print(f"{arguments.program}: {text}", file=sys.stderr)
+    print(f"{arguments.program}: {visible(str(text))}", file=sys.stderr)
 
 
 def _plain(value: object) -> object:

@@ -50,9 +50,8 @@ def _add_output(group: Any) -> None:
 
 
 def _add_work(group: Any) -> None:
-    group.add_argument(
-        "--processes", type=_whole, metavar="N", help="[one per processor; 1 for few pictures and other providers]"
-    )
+    most = "[one per processor; 1 for few pictures, other providers, or - without --out]"
+    group.add_argument("--processes", type=_whole, metavar="N", help=most)
     group.add_argument("--batch-size", type=_whole, metavar="N", help="pictures in a run of the network [1 on the CPU]")
     group.add_argument(
         "--provider", action="append", default=[], metavar="NAME", help="onnxruntime's, repeatable [CPU]"

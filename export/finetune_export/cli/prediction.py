@@ -21,7 +21,7 @@ from finetune_export.bulk import formats, job, sources
 from finetune_export.bulk.answers import Answer, Question, open_predictor
 from finetune_export.bulk.part import Part
 from finetune_export.bulk.sources import Entry
-from finetune_export.cli.output import cells, pad, print_note
+from finetune_export.cli.output import cells, pad, print_note, visible
 from finetune_export.cli.progress import Progress
 from finetune_export.image import Limits
 
@@ -52,7 +52,8 @@ class Work:
                 yield answer
 
         with closing(self._answers(self._batches(), shown)) as answers:
-            sys.stdout.writelines(self._lines(each(answers)))
+            for line in self._lines(each(answers)):
+                print(end=line, flush=True)
         return errors
 
     def to_file(self) -> int:
@@ -86,7 +87,7 @@ class Work:
         self, batches: Iterator[Sequence[Entry]], shown: bool, done: int = 0
     ) -> Generator[list[Answer], None, None]:
         """Yield the answers to each batch, and show how far they are; ``done`` is how many rows there were before."""
-        with closing(job.answers(self._predictor, self._question, batches, self._arguments.processes)) as answers:
+        with closing(job.answers(self._predictor, self._question, batches, self._processes)) as answers:
             progress = Progress(self._arguments.program, None if self._from_stdin else self._count, done)
             yield from progress.following(answers) if shown else answers
 
@@ -96,6 +97,12 @@ class Work:
     @property
     def _from_stdin(self) -> bool:
         return sources.STDIN in self._arguments.sources
+
+    @property
+    def _processes(self) -> int | None:
+        """How many processes answer: one where pictures are listed and answers shown as they come, unless asked for."""
+        as_they_come = self._from_stdin and not self._arguments.out
+        return self._arguments.processes or (1 if as_they_come else None)
 
     @cached_property
     def _batch_size(self) -> int:
@@ -136,7 +143,8 @@ class Work:
                 continue
             labels = [(label, f"{probability:6.1%}") for label, probability in answer.top]
             labels[0] = (labels[0][0] + "?" * bool(answer.abstains), labels[0][1])
-            yield "".join(f"{probability}  {pad(label, width)}  " for label, probability in labels) + answer.path + "\n"
+            shown = "".join(f"{probability}  {pad(label, width)}  " for label, probability in labels)
+            yield visible(shown + answer.path) + "\n"
 
 
 def _question(arguments: argparse.Namespace) -> Question:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune_export import model_file
 from finetune_export.errors import FinetuneError
 from finetune_export.predictor import Predictor
 from finetune_export.service.logs import Log
@@ -38,7 +39,7 @@ class Models:
         self._settings = settings
         self._log = log
         self._metrics = metrics
-        self._paths = {name: _file(path) for name, path in settings.models.items()}
+        self._paths = {name: model_file.locate(path) for name, path in settings.models.items()}
         self._seen = {name: _signature(path) for name, path in self._paths.items()}
         self._settled = dict(self._seen)
         self._served = {name: self._open(name) for name in settings.models}
@@ -120,11 +121,6 @@ class Models:
             max_run_s=settings.run_timeout_s,
         )
         return Served(name, predictor, predictor.contract.graph_sha256[:VERSION_DIGITS])
-
-
-def _file(path: Path) -> Path:
-    """Return the model file itself, also where ``path`` is the folder that an export target wrote."""
-    return Predictor(path, check=False).path if path.is_dir() else path
 
 
 def _signature(path: Path) -> Signature:

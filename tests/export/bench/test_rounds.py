@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
 
+import pytest
+
+from finetune_export.bench import worker
 from finetune_export.bench.configuration import Configuration
 from finetune_export.bench.rounds import ROUNDS, Plan
 
@@ -47,7 +52,27 @@ def test_scoring_that_is_late_is_ended(model_path: Path, pictures: Path) -> None
     plan = Plan(configurations=[configured(model_path)], seconds=0.03, pictures=labelled, scoring_limit_s=0.001)
     (row,) = plan.rows()
     assert row.failure is not None
-    assert row.failure.text == "not done after 0 s; ended"
+    assert row.failure.text == "not done after 0 s, and ended; give a --data folder with fewer pictures"
+
+
+class Ticks(float):
+    """Seconds that count how often they were added up."""
+
+    additions = 0
+
+    def __sub__(self, other: float) -> Ticks:
+        return Ticks(float(self) - other)
+
+    def __radd__(self, other: float) -> float:
+        Ticks.additions += 1
+        return other + float(self)
+
+
+def test_time_is_added_up_once_for_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ticks, "additions", 0)
+    monkeypatch.setattr(time, "perf_counter", map(Ticks, count()).__next__)
+    spent = worker.timed(lambda: None, 1000)
+    assert (len(spent), Ticks.additions) == (1000, 1000)
 
 
 def test_a_process_writes_one_line_of_json_at_its_end(model_path: Path) -> None:

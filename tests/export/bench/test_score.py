@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetune_export.bench.score import Score, labelled_pictures, score
 from finetune_export.errors import ImageError, UsageError
-from finetune_export.predictor import Predictor
+from finetune_export.predictor import Prediction, Predictor
 
 LABELS = ("ant", "bee", "cat", "dog", "emu", "fox")
 
@@ -50,6 +52,26 @@ def test_pictures_that_cannot_be_read_are_not_judged(model_path: Path, pictures:
     found = score(predictor, [(file, label), (str(broken), label), (file, other)])
     assert found == Score(right=1, judged=2, refused=1)
     assert found.accuracy == 0.5
+    assert (found.total, found.share_right) == (3, 1 / 3)
+
+
+class Watched(Predictor):
+    """A predictor that knows how many of its answers somebody still holds."""
+
+    most_held = 0
+
+    def stream(self, *args: Any, **options: Any) -> Iterator[Prediction | ImageError]:
+        given: list[weakref.ref[Prediction | ImageError]] = []
+        for answer in super().stream(*args, **options):
+            given.append(weakref.ref(answer))
+            self.most_held = max(self.most_held, sum(each() is not None for each in given))
+            yield answer
+
+
+def test_answers_are_counted_and_not_kept(model_path: Path, pictures: Path) -> None:
+    predictor = Watched(model_path)
+    assert score(predictor, [(str(pictures / "cat" / "000.jpg"), "ant")] * 50).judged == 50
+    assert predictor.most_held < 5
 
 
 def test_no_picture_at_all_that_can_be_read_is_an_error(model_path: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune_export.bulk.sources import Entry, entries
+from finetune_export.errors import UsageError
 
 
 @pytest.fixture
@@ -109,6 +110,12 @@ def test_a_folder_that_cannot_be_read_is_an_entry_and_the_others_are_found(insid
     Path("in/b").chmod(0o700)
     assert (first.path, third.path) == ("in/a.jpg", "in/c.jpg")
     assert second == Entry("in/b", "the folder cannot be read (Permission denied)")
+
+
+def test_a_list_on_stdin_that_is_closed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # what Python does then
+    with pytest.raises(UsageError, match=r"^- stands for a list of paths on stdin, which is closed; pipe one in, or "):
+        list(entries(["-"]))
 
 
 NAMES = st.sampled_from(["a", "b", "ab", "B", "a b", "é"])

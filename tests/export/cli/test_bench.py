@@ -86,6 +86,27 @@ def test_a_model_below_the_floor_ends_with_status_4_and_is_named_with_value_and_
     )
 
 
+def test_pictures_that_are_refused_count_as_wrong_against_the_floor(
+    model_path: Path, data: Path, accuracy: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "ant" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    assert bench(model_path, "--data", data, "--min-accuracy", accuracy) == 4
+    assert (
+        f"accuracy {6 * accuracy / 7:.4f} on 7 pictures, 1 of them refused and counted as wrong, is below "
+        in capsys.readouterr().err
+    )
+
+
+def test_a_provider_without_an_accuracy_does_not_pass_the_floor(
+    model_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(model_path, "--provider", "CPU,Abacus", "--data", data, "--min-accuracy", "0") == 6
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"finetune-export: {model_path} (Abacus): no accuracy, which --min-accuracy asks for; "
+        "mend that, or leave it out"
+    )
+
+
 def test_a_model_at_the_floor_passes(model_path: Path, data: Path, accuracy: float) -> None:
     assert bench(model_path, "--data", data, "--min-accuracy", accuracy) == 0
 
@@ -137,6 +158,7 @@ def test_every_model_has_to_have_the_labels_of_the_folders(
         (("--min-accuracy", "much"), "'much' is not allowed; it has to be from 0 to 1"),
         (("--threads", "0"), "'0' is not allowed; give numbers from 1 to 1024, such as 1,8"),
         (("--batch", "2000"), "'2000' is not allowed; give numbers from 1 to 1024, such as 1,8"),
+        (("--provider", "CPU,"), "'CPU,' is not allowed; give names such as CPU,CUDA"),
         (("--batch", "1,,2"), "'1,,2' is not allowed; give numbers from 1 to 1024, such as 1,8"),
         (("--seconds", "nan"), "'nan' is not allowed; it has to be 0.01 to 3600 seconds"),
         (("--data", "nowhere"), "--data nowhere: not a folder; give one with a folder of pictures for each label"),

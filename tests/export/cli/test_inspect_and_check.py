@@ -52,6 +52,19 @@ def test_inspect_prints_the_contract_as_json(cli: Callable[..., Said], careful: 
     assert contract["thresholds"] == {"ant": 0.9}
 
 
+def test_a_table_shows_control_characters_instead_of_obeying_them(
+    cli: Callable[..., Said],
+    make_graph: Callable[..., onnx.ModelProto],
+    seal: Callable[..., bytes],
+    contract: Contract,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "coloured.onnx"
+    path.write_bytes(seal(make_graph(), replace(contract, precision="int8", metrics={"\x1b[2J\u2028accuracy": 1.0})))
+
+    assert r"metrics       \x1b[2J\u2028accuracy 1.0000" in cli("inspect", path).out.splitlines()
+
+
 def test_check_passes_a_sound_model(cli: Callable[..., Said], model_path: Path) -> None:
     said = cli("check", model_path)
 
@@ -71,7 +84,8 @@ def test_check_says_of_every_model_whether_it_is_refused(
     assert said.status == 4
     assert first.startswith(f"{flipped}: refused: the graph is not the one that was exported")
     assert second.startswith(f"{model_path}: passed")
-    assert third == "gone.onnx: refused: the model file cannot be read (No such file or directory)"
+    cause = "the model file cannot be read (No such file or directory); check its path and permissions"
+    assert third == f"gone.onnx: refused: {cause}"
 
 
 def test_check_can_be_read_by_a_script(cli: Callable[..., Said], model_path: Path) -> None:

@@ -227,18 +227,25 @@ def test_the_limits_decide_what_is_refused(cli: Callable[..., Said], model_path:
     assert large.endswith("large.png: 1100 x 1000 pixels; at most 1000000 are allowed altogether")
 
 
-@pytest.mark.parametrize(("words", "between"), [([], b"\n"), (["--null"], b"\0")])
-def test_paths_are_read_from_stdin(
-    words: list[str], between: bytes, process: Callable[..., Said], model_path: Path, pictures: Path
+def test_a_picture_where_the_model_belongs_is_called_one(
+    cli: Callable[..., Said], model_path: Path, pictures: Path
 ) -> None:
-    listed = [pictures / "dog" / "000.jpg", pictures / "cat"]
-    stdin = between.join(bytes(path) for path in listed)
+    for picture in (pictures / "cat" / "000.jpg", pictures / "cat" / "001.png"):
+        line = refusal(cli("predict", picture, model_path), 4)
+        assert line.endswith("it looks like a picture; the model comes first, and pictures after it")
 
-    said = process("predict", model_path, "-", *words, "--format", "jsonl", stdin=stdin)
 
-    paths = [json.loads(line)["path"] for line in said.out.splitlines()]
-    assert said.status == 0
-    assert paths == [str(listed[0]), *sorted(map(str, (pictures / "cat").iterdir()))]
+def test_names_with_control_characters_are_shown_escaped(
+    cli: Callable[..., Said], model_path: Path, pictures: Path, tmp_path: Path
+) -> None:
+    name = tmp_path / "red\x1b[31m\n\x9b.png"
+    shutil.copy(pictures / "cat" / "001.png", name)
+
+    said = cli("predict", model_path, name, "gone\r.png")
+
+    assert said.out.endswith(r"red\x1b[31m\n\x9b.png" + "\n")
+    assert said.err == "finetune-export: gone\\r.png: the file cannot be read (No such file or directory)\n"
+    assert json.loads(cli("predict", model_path, name, "--format", "jsonl").out)["path"] == str(name)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
