@@ -99,7 +99,9 @@ def _predict_s(place: Workplace, files: list[Path]) -> float:
 
 def _fastai(place: Workplace, files: list[Path]) -> dict[str, float]:
     job = {"run": str(place.run), "files": [str(file) for file in files], "one_by_one": place.lengths.fastai_photos}
-    process = place.processes.start([sys.executable, str(HERE / "fastai_predict.py"), json.dumps(job)])
+    described = place.work / "fastai.json"
+    described.write_text(json.dumps(job), encoding="utf-8")
+    process = place.processes.start([sys.executable, str(HERE / "fastai_predict.py"), str(described)])
     if status := process.ended(LIMIT_S):
         raise RuntimeError(f"fastai ended with {status}: {process.written[-500:]}")
     found: dict[str, float] = json.loads(process.written.strip().splitlines()[-1])

@@ -1,7 +1,7 @@
 """Measured in a process of its own: the same trained network, asked as fastai's documentation asks.
 
 ``learn.predict`` for each photo, and ``learn.get_preds`` over ``test_dl``; ``Resize(224)`` and ImageNet's statistics,
-everything else at its default. Takes a JSON object and ends its output with one: photos per second of each.
+everything else at its default. Takes a JSON file and ends its output with an object: photos per second of each.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def learner(run: Path, files: list[Path]) -> Learner:
 
 def main() -> None:
     """Measure both ways."""
-    job: dict[str, Any] = json.loads(sys.argv[1])
+    job: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     files = [Path(file) for file in job["files"]]
     learn = learner(Path(job["run"]), files)
     with learn.no_bar(), learn.no_logging():

@@ -48,7 +48,7 @@ class Settings:
     header_timeout_s: float = 5.0
     body_timeout_s: float = 30.0
     run_timeout_s: float = 10.0
-    keep_alive_s: float = 15.0
+    keep_alive_s: float = 75.0  # longer than load balancers keep theirs, so that it is they who close an idle one
     linger_s: float = 3.0
     drain_timeout_s: float = 30.0
     watch: bool = True
