@@ -1,7 +1,8 @@
 """One connection: uvicorn's HTTP parser with the limits that it lacks, and refusals that reach the client.
 
 A server that closes a connection while the client is still sending resets it, and the client may never see why. So a
-connection that has to be closed first says so, closes its sending half, and reads on for ``linger_s`` seconds.
+connection that has to be closed first says so, sends what is unsent, for which the client has ``body_timeout_s``
+seconds, closes its sending half, and reads on for ``linger_s`` seconds.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 
 import httptools
 from starlette.applications import Starlette
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from finetune_export.service import security
@@ -42,6 +44,8 @@ class Connection(HttpToolsProtocol):
         self._writing = _Deadline(self.loop, self._abort)
         self._header_bytes = 0
         self._receiving = False  # a message has begun and not ended
+        self._running: RequestResponseCycle | None = None  # what is being answered; ``cycle`` is what arrived last
+        self._refusal: tuple[int, str, bytes] | None = None  # waits for the answers to what came before
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────
 
@@ -58,16 +62,22 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrives; what arrives after a refusal is thrown away."""
-        if self._lingering.is_closing():
+        if self._is_over():
             return
         self._unset_keepalive_if_required()
         self._parse(data)
-        if self._lingering.is_closing():
+        if self._is_over():
             return
         if self._answering():
             self._header_bytes = 0
             if self._receiving:
                 self._reading.start_unless_running(self._settings.body_timeout_s)
+            return
+        if not self._receiving:  # the end of a body that nobody wanted; now it is idle
+            self._header_bytes = 0
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
             return
         self._reading.start_unless_running(self._settings.header_timeout_s)
         self._header_bytes += 0 if self._lingers_on_body() else len(data)
@@ -119,18 +129,36 @@ class Connection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self._parse(b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self.url, lines, rest))
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     # ── how it ends ─────────────────────────────────────────────────────────────────────────────────
 
     def on_response_complete(self) -> None:
         """Keep the connection, or read the rest of a body that nobody wanted for a little while."""
         super().on_response_complete()
-        if self._receiving and not self._answering() and not self._lingering.is_closing():
+        if self._lingering.is_closing():
+            return
+        if self._refusal is not None:
+            self.refuse(*self._refusal)
+        elif self._receiving and not self._answering():
             if self.expect_100_continue:  # whether its body will follow, only the client knows
                 self._lingering.close()
-            self._reading.start(self._settings.linger_s)
+            else:
+                self._reading.start(self._settings.linger_s)
 
     def refuse(self, status: int, text: str, header: bytes = b"") -> None:
-        """Answer from outside of the application, and close."""
+        """Answer from outside of the application, and close; requests that arrived as a whole are answered before."""
+        running = self._running
+        if running is not None and not running.response_complete:
+            if not running.more_body:
+                self._refusal = status, text, header
+                self._reading.stop()
+                return
+            if running.response_started:  # what is sent now would become a part of its answer
+                self._abort()
+                return
         body = json.dumps({"error": text}).encode()
         request_id = security.new_request_id()
         headers = [*security.HEADERS, security.NO_STORE, (b"x-request-id", request_id.encode())]
@@ -161,11 +189,19 @@ class Connection(HttpToolsProtocol):
         """Lift the time limit: the client reads."""
         self._writing.stop()
         super().resume_writing()
+        if self._lingering.is_closing():
+            self._linger()
+
+    def eof_received(self) -> None:
+        """Close when the client has closed its half."""
+        self._lingering.close_now()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything, and let the application forget what nobody waits for."""
-        if self._answering() and (leave := self.cycle.scope["state"].get("on_disconnect")):
-            leave()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            if leave := self._running.scope["state"].get("on_disconnect"):
+                leave()
         self._reading.stop()
         self._writing.stop()
         super().connection_lost(exc)
@@ -185,15 +221,23 @@ class Connection(HttpToolsProtocol):
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    def _is_over(self) -> bool:
+        """Say whether nothing that arrives is a request any more."""
+        return self._refusal is not None or self._lingering.is_closing()
+
     def _lingers_on_body(self) -> bool:
         """Say whether the body of a request that was answered already is still arriving."""
         begun = self._receiving and self.cycle is not None and self.cycle.scope is self.scope
         return begun and not self._answering()
 
     def _linger(self) -> None:
-        """Read on for a while; the sending half was closed."""
+        """Read on for a while once everything is sent; the sending half is closed then."""
         self._unset_keepalive_if_required()
-        self._reading.start(self._settings.linger_s)
+        if self._lingering.get_write_buffer_size() > 0:
+            self._reading.stop()
+            self._writing.start(self._settings.body_timeout_s)
+        else:
+            self._reading.start(self._settings.linger_s)
 
     def _client_is_slow(self) -> None:
         if self._lingering.is_closing():
@@ -229,6 +273,7 @@ class LingeringTransport(asyncio.Transport):
         self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
         self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
         self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
+        self.get_write_buffer_size = transport.get_write_buffer_size  # type: ignore[method-assign]
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Send bytes, unless the sending half is closed."""
@@ -247,7 +292,7 @@ class LingeringTransport(asyncio.Transport):
         if self.is_closing():
             return
         self._closing = True
-        self._send()
+        self._flush()
         self._transport.write_eof()
         self._transport.resume_reading()
         self._lingering()
@@ -255,13 +300,19 @@ class LingeringTransport(asyncio.Transport):
     def close_now(self) -> None:
         """Close both halves once everything is sent."""
         self._closing = True
-        self._send()
-        self._transport.close()
+        if not self._transport.is_closing():
+            self._flush()
+            self._transport.close()
 
     def abort(self) -> None:
         """Close both halves without sending what waits."""
         self._closing = True
         self._transport.abort()
+
+    def _flush(self) -> None:
+        """Send what waits; ``pause_writing`` tells the protocol that some is left, ``resume_writing`` that none is."""
+        self._send()
+        self._transport.set_write_buffer_limits(0)
 
     def _send(self) -> None:
         if self._unsent and not self._transport.is_closing():
