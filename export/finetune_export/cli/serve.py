@@ -63,18 +63,21 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from finetune_export.service.settings import MiB, Settings, cores
 
     given = {
-        "queue": arguments.queue,
         "run_timeout_s": arguments.run_timeout,
         "drain_timeout_s": arguments.drain_timeout,
     }
     plain = Settings(models={})
+    concurrency = arguments.concurrency or max(1, cores() // arguments.workers)
+    queue = plain.queue if arguments.queue is None else arguments.queue
     max_bytes = arguments.max_body_mb * MiB if arguments.max_body_mb else plain.max_body_bytes
     return Settings(
         models=_models(arguments.models),
         host=arguments.host,
         port=arguments.port,
         workers=arguments.workers,
-        concurrency=arguments.concurrency or max(1, cores() // arguments.workers),
+        concurrency=concurrency,
+        queue=queue,
+        max_pictures=min(plain.max_pictures, concurrency + queue),  # more would be told to try again for ever
         token=_token(arguments.token_file),
         providers=tuple(arguments.provider or ()),
         max_body_bytes=max_bytes,

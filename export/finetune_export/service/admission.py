@@ -75,7 +75,8 @@ class Engine:
             return [await future for future in futures]
         finally:
             for future in futures:
-                future.cancel()
+                if not future.cancel() and not future.cancelled():
+                    future.exception()  # otherwise asyncio would log that nobody asked for it
 
 
 class Places:

@@ -20,7 +20,7 @@ from finetune_export.service.envelope import Envelope, answer
 from finetune_export.service.logs import Log
 from finetune_export.service.metrics import Metrics
 from finetune_export.service.models import Models
-from finetune_export.service.problems import Problem, problem_of
+from finetune_export.service.problems import Problem, out_of_memory, problem_of
 from finetune_export.service.settings import Settings
 
 HEALTH = ("/v2/health/live", "/v2/health/ready")
@@ -62,4 +62,8 @@ def _handlers(log: Log) -> dict[type[Exception], Callable[[Request, Exception], 
             log.write("error", "no answer", request_id=request.state.request_id, reason=str(exc))
         return answer(problem_of(exc))
 
-    return {Problem: of_problem, HTTPException: of_routing, FinetuneError: of_runtime}
+    async def of_memory(request: Request, _: Exception) -> Response:
+        log.write("error", "no answer", request_id=request.state.request_id, reason="out of memory")
+        return answer(out_of_memory())
+
+    return {Problem: of_problem, HTTPException: of_routing, FinetuneError: of_runtime, MemoryError: of_memory}

@@ -45,7 +45,6 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = 0
         self._receiving = False  # a message has begun and not ended
         self._running: RequestResponseCycle | None = None  # what is being answered; ``cycle`` is what arrived last
-        self._refusal: tuple[int, str, bytes] | None = None  # waits for the answers to what came before
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────
 
@@ -62,18 +61,19 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrives; what arrives after a refusal is thrown away."""
-        if self._is_over():
+        if self._lingering.is_closing():
             return
         self._unset_keepalive_if_required()
+        lingered = self._lingers_on_body()
         self._parse(data)
-        if self._is_over():
+        if self._lingering.is_closing():
             return
         if self._answering():
             self._header_bytes = 0
             if self._receiving:
                 self._reading.start_unless_running(self._settings.body_timeout_s)
             return
-        if not self._receiving:  # the end of a body that nobody wanted; now it is idle
+        if lingered and not self._receiving:  # the end of a body that nobody wanted; now it is idle
             self._header_bytes = 0
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -140,25 +140,18 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self._lingering.is_closing():
             return
-        if self._refusal is not None:
-            self.refuse(*self._refusal)
-        elif self._receiving and not self._answering():
+        if self._receiving and not self._answering():
             if self.expect_100_continue:  # whether its body will follow, only the client knows
                 self._lingering.close()
             else:
                 self._reading.start(self._settings.linger_s)
 
     def refuse(self, status: int, text: str, header: bytes = b"") -> None:
-        """Answer from outside of the application, and close; requests that arrived as a whole are answered before."""
+        """Answer from outside of the application, and close; abort if another answer has begun."""
         running = self._running
-        if running is not None and not running.response_complete:
-            if not running.more_body:
-                self._refusal = status, text, header
-                self._reading.stop()
-                return
-            if running.response_started:  # what is sent now would become a part of its answer
-                self._abort()
-                return
+        if running is not None and running.response_started and not running.response_complete:
+            self._abort()
+            return
         body = json.dumps({"error": text}).encode()
         request_id = security.new_request_id()
         headers = [*security.HEADERS, security.NO_STORE, (b"x-request-id", request_id.encode())]
@@ -220,10 +213,6 @@ class Connection(HttpToolsProtocol):
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
-
-    def _is_over(self) -> bool:
-        """Say whether nothing that arrives is a request any more."""
-        return self._refusal is not None or self._lingering.is_closing()
 
     def _lingers_on_body(self) -> bool:
         """Say whether the body of a request that was answered already is still arriving."""

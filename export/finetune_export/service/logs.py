@@ -59,6 +59,7 @@ class Log:
             self._closing.wait(GATHERED_S)
             self._filled.clear()
             self._flush()
+        self._flush()  # what came while the last lines were written
 
     def _flush(self) -> None:
         count, dropped = len(self._lines), self._dropped

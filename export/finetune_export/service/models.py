@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_export import model_file
-from finetune_export.errors import FinetuneError
+from finetune_export.errors import FinetuneError, ModelError
 from finetune_export.predictor import Predictor
 from finetune_export.service.logs import Log
 from finetune_export.service.metrics import Metrics
@@ -16,6 +17,7 @@ from finetune_export.service.problems import Problem
 from finetune_export.service.settings import Settings
 
 VERSION_DIGITS = 12
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 Signature = tuple[int, int, int] | None  # time of the last change, size, inode; None: there is no such file
 
 
@@ -32,7 +34,8 @@ class Models:
     """All models of the service, opened with all their checks; raises what ``Predictor`` raises.
 
     With ``settings.watch``, a thread looks at the files. One that changes is opened once it has stopped changing; if it
-    is good, it answers from then on, and if not, the log says why and the model before it goes on answering.
+    is good, it answers from then on, and if not, the log says why and the model before it goes on answering. What
+    could not be opened for want of memory or the like is tried again at the next look.
     """
 
     def __init__(self, settings: Settings, log: Log, metrics: Metrics) -> None:
@@ -101,6 +104,8 @@ class Models:
             served = self._open(name)
         except Exception as exc:
             self._metrics.reloaded(name, "refused")
+            if _may_pass(exc):
+                self._settled[name] = None  # it is looked at again
             if isinstance(exc, FinetuneError):
                 self._log.write("error", "new model refused", model=name, version=before.version, reason=str(exc))
             else:
@@ -121,6 +126,16 @@ class Models:
             max_run_s=settings.run_timeout_s,
         )
         return Served(name, predictor, predictor.contract.graph_sha256[:VERSION_DIGITS])
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Say whether the surroundings kept a model from being opened, such as a lack of memory, and not the file."""
+    cause: BaseException | None = error
+    while isinstance(cause, ModelError):
+        cause = cause.__cause__
+    if cause is error:
+        return True
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in EXHAUSTED)
 
 
 def _signature(path: Path) -> Signature:

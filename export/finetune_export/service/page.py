@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from string import Template
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -27,6 +28,8 @@ FILES = {
 
 async def page(request: Request) -> Response:
     """Return one of the page's files; the markup states the limits this service has."""
+    if request.scope["path"] not in FILES:  # routes let a line feed at the end through
+        raise HTTPException(404)
     text, media_type = FILES[request.scope["path"]]
     if media_type == "text/html":
         text = Template(text).substitute(_facts(request))

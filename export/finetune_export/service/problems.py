@@ -37,6 +37,11 @@ class StartError(FinetuneError):
         self.exit_code = exit_code
 
 
+def out_of_memory() -> Problem:
+    """Return what a client is told when this machine has no memory for its pictures now."""
+    return Problem(503, "there is not enough memory for this now; try again in a moment", {"Retry-After": "1"})
+
+
 def problem_of(error: FinetuneError) -> Problem:
     """Return what a client may know of an error of the runtime, whose own text can name a file of this machine."""
     if isinstance(error, ImageError):

@@ -84,7 +84,8 @@ class Supervisor:
         self._shared = shared
         self._log = Log()
         self._processes: set[Process] = set()
-        self._answering = 0
+        self._answering: set[Process] = set()
+        self._reloads = 0
         self._ending: signal.Signals | None = None
         self._end = asyncio.Event()
 
@@ -93,7 +94,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._send, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         try:
             workers = await asyncio.gather(*(self._started() for _ in range(self._settings.workers)))
             announce(self._url, workers[0].versions)
@@ -111,6 +112,7 @@ class Supervisor:
 
     async def _started(self) -> Worker:
         """Return a new worker that answers; raise ``StartError`` with its cause."""
+        reloads = self._reloads
         process = await self._process()
         self._processes.add(process)
         if self._ending is not None:
@@ -125,7 +127,9 @@ class Supervisor:
             raise StartError(
                 said.get("failed", unexplained), said.get("exit_code", OUR_FAULT if status > 0 else KILLED)
             )
-        self._answering += 1
+        self._answering.add(process)
+        if self._reloads != reloads:  # it may have opened the files before we were told to
+            _signal(process, signal.SIGHUP)
         return Worker(process, said["ready"], time.monotonic())
 
     async def _process(self) -> Process:
@@ -156,7 +160,7 @@ class Supervisor:
         pause_s = 0.0
         while True:
             status = await self._ended(worker.process)
-            self._answering -= 1
+            self._answering.discard(worker.process)
             if self._ending is not None:
                 return status == 0
             self._log.write("error", "worker ended; starting another", pid=worker.process.pid, cause=_cause(status))
@@ -203,10 +207,15 @@ class Supervisor:
         latest_s = self._settings.drain_timeout_s + KILL_AFTER_S
         asyncio.get_running_loop().call_later(latest_s, self._send, signal.SIGKILL)
 
+    def _reload(self) -> None:
+        """Let the workers open their files again; the signal would kill one that is still starting."""
+        self._reloads += 1
+        for process in self._answering:
+            _signal(process, signal.SIGHUP)
+
     def _send(self, number: signal.Signals) -> None:
         for process in self._processes:
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
+            _signal(process, number)
 
     async def _kill(self) -> None:
         self._send(signal.SIGKILL)
@@ -216,6 +225,11 @@ class Supervisor:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(number)
 
 
 def _longer(pause_s: float) -> float:

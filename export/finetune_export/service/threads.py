@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Job = tuple[asyncio.Future[Any], Callable[[], Any]]
+
+
+@dataclass
+class Entry:
+    """A job that waits for a thread, and the future of its result; the job is dropped as soon as that is done."""
+
+    future: asyncio.Future[Any]
+    job: Callable[[], Any] | None
+
+    def drop(self, _: object) -> None:
+        """Let go of the job, which holds a picture's file."""
+        self.job = None
 
 
 class Threads:
@@ -17,14 +29,16 @@ class Threads:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Entry | None] = SimpleQueue()
         for i in range(count):
             threading.Thread(target=self._work, name=f"picture {i}", daemon=True).start()
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """Return what ``job`` will return or raise; it does not start if that is cancelled before its turn."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put((future, job))
+        entry = Entry(future, job)
+        future.add_done_callback(entry.drop)
+        self._jobs.put(entry)
         return future
 
     def close(self) -> None:
@@ -33,11 +47,11 @@ class Threads:
             self._jobs.put(None)
 
     def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            future, job = item
-            if not future.cancelled():
+        while (entry := self._jobs.get()) is not None:
+            future, job = entry.future, entry.job
+            if job is not None and not future.cancelled():
                 _do(job, future)
-            del item, future, job  # a thread that waits keeps nothing alive
+            del entry, future, job  # a thread that waits keeps nothing alive
 
 
 def _do(job: Callable[[], T], future: asyncio.Future[T]) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import ctypes
 import gc
 import json
+import math
 import os
 import signal
 import socket
@@ -42,6 +43,7 @@ Tell = Callable[[Mapping[str, object]], None]  # says something to the superviso
 
 def main() -> None:
     """Run a worker process."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server handles it: what starts opens the files anyway
     tell = partial(_tell, os.dup(1))
     os.dup2(2, 1)  # what a library prints is not for the supervisor
     listener = socket.socket(fileno=int(sys.argv[1]))
@@ -117,8 +119,8 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=round(settings.keep_alive_s),
-        timeout_graceful_shutdown=round(settings.drain_timeout_s),
+        timeout_keep_alive=math.ceil(settings.keep_alive_s),
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),  # 0 would cut everything off
     )
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import Answer, Serve, Service, posted, read_answer, until
+from .conftest import PATIENCE_S, Answer, Serve, Service, posted, read_answer, until
 
 MiB = 2**20
 HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\n"
+OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n"
+LAST_OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -235,6 +237,47 @@ def test_a_client_that_does_not_read_is_cut_off(serve_with: Callable[..., Servic
     assert is_healthy(service)
 
 
+def connect_narrow(service: Service) -> socket.socket:
+    """Return a connection on which little can be on its way, so that the service keeps what is not read."""
+    connection = socket.socket()
+    connection.settimeout(PATIENCE_S)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    connection.connect(("127.0.0.1", service.port))
+    return connection
+
+
+def wait_for_a_late_header(service: Service) -> None:
+    """Return after ``header_timeout_s``, by the service's clock."""
+    with service.connect() as late:
+        late.sendall(b"GET /")
+        assert read_answer(late).status == 408
+
+
+def test_the_last_answer_reaches_a_client_that_reads_slowly(serve_with: Callable[..., Service]) -> None:
+    service = serve_with(header_timeout_s=0.4, linger_s=0.1)
+    size = len(service.raw(LAST_OPENAPI))
+    count = 120_000 // size
+    with connect_narrow(service) as connection:
+        connection.sendall(OPENAPI * (count - 1) + LAST_OPENAPI)
+        found = bytearray()
+        while part := connection.recv(30_000, socket.MSG_WAITALL):
+            found += part
+            wait_for_a_late_header(service)  # which takes longer than linger_s
+    assert found.count(b"HTTP/1.1 200 OK") == count
+    assert found[-size:].startswith(b"HTTP/1.1 200 OK")
+
+
+def test_an_idle_client_that_leaves_a_little_unread_is_cut_off(serve_with: Callable[..., Service]) -> None:
+    service = serve_with(keep_alive_s=1, body_timeout_s=1.0)
+    size = len(service.raw(LAST_OPENAPI))
+    (worker,) = service.workers()
+    with connect_narrow(service) as connection:
+        connection.sendall(OPENAPI * (90_000 // size))
+        until(lambda: len(worker.net_connections()) == 2, "it is connected")
+        until(lambda: len(worker.net_connections()) == 1, "only the listening socket is open")
+
+
 def test_requests_that_wait_on_one_connection_are_bounded(service: Service) -> None:
     answer = service.raw(b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n" * 1000)
     assert answer.count(b"HTTP/1.1") <= 18
@@ -324,16 +367,19 @@ def test_more_pictures_than_could_ever_wait_are_refused(serve: Serve, model_path
 
     service = serve(model_path, "--concurrency", "1", "--queue", "1")
     body, headers = form(*[(f"{i}.jpg", jpeg) for i in range(3)])
-    assert service.request("POST", "/predict", body, headers).status == 503
+    assert service.request("POST", "/predict", body, headers).status == 400
     body, headers = form(*[(f"{i}.jpg", jpeg) for i in range(2)])
     assert service.request("POST", "/predict", body, headers).status == 200
 
 
-def test_the_work_of_clients_that_left_is_not_done(serve: Serve, model_path: Path, slow_jpeg: bytes) -> None:
+@pytest.mark.parametrize("queued", [b"", OPENAPI])
+def test_the_work_of_clients_that_left_is_not_done(
+    serve: Serve, model_path: Path, slow_jpeg: bytes, queued: bytes
+) -> None:
     service = serve(model_path, "--concurrency", "1", "--queue", "200")
     for _ in range(150):
         with service.connect() as connection:
-            connection.sendall(posted("/predict", slow_jpeg))
+            connection.sendall(posted("/predict", slow_jpeg) + queued)
     assert service.request("POST", "/predict", slow_jpeg).status == 200
     until(lambda: service.metric("finetune_admitted_pictures") == 0, "nothing waits")
     done = service.metric('finetune_pictures_total{model="model",outcome="classified"}')

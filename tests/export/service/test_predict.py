@@ -183,3 +183,13 @@ def test_q22_no_url_is_ever_opened(service: Service, url: str) -> None:
     assert service.request("POST", "/predict", url.encode()).status == 415
     as_json = {"Content-Type": "application/json"}
     assert service.request("POST", "/predict", json.dumps({"url": url}).encode(), as_json).status == 415
+
+
+def test_a_form_that_could_never_be_admitted_is_not_told_to_come_back(
+    serve: Serve, model_path: Path, jpeg: bytes
+) -> None:
+    service = serve(model_path, "--concurrency", "1", "--queue", "1")
+    answer = service.request("POST", "/predict", *form(*[(f"{i}.jpg", jpeg) for i in range(3)]))
+    assert answer.status == 400
+    assert answer.json == {"error": "the form has too many pictures; at most 2 are allowed"}
+    assert service.request("POST", "/predict", *form(*[(f"{i}.jpg", jpeg) for i in range(2)])).status == 200

@@ -10,7 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
+
+from finetune_export.service.settings import Settings
+from finetune_export.service.worker import _config
 
 from .conftest import Serve, Service, gone, posted, read_answer, until
 
@@ -328,3 +332,25 @@ def test_nothing_is_written_at_home(serve: Serve, model_path: Path, tmp_path: Pa
     assert service.request("POST", "/predict", jpeg).status == 200
     assert service.stop() == 0
     assert list(home.rglob("*")) == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_while_it_starts_does_not_end_it(model_path: Path, jpeg: bytes, workers: str) -> None:
+    command = [sys.executable, "-m", "finetune_export", "serve", str(model_path), "--port", "0", "--workers", workers]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: psutil.Process(process.pid).children(), "a worker is starting")
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"Listening")
+        process.stdout.close()
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("drain_timeout_s", "given_s"), [(0.1, 1), (0.5, 1), (1.0, 1), (30.0, 30)])
+def test_a_short_time_for_draining_is_not_none_at_all(drain_timeout_s: float, given_s: int) -> None:
+    assert _config(Settings(models={}, drain_timeout_s=drain_timeout_s), None).timeout_graceful_shutdown == given_s

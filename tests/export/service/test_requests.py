@@ -158,3 +158,10 @@ def test_random_bytes_never_get_anything_but_a_refusal(service: Service, data: b
 @given(st.binary(max_size=2000))
 def test_random_bodies_are_no_pictures(service: Service, data: bytes) -> None:
     assert service.request("POST", "/predict", data).status in {415, 422}
+
+
+@pytest.mark.parametrize("path", ["/page.js%0A", "/%0A", "/page.js%0D", "/page.js%00"])
+def test_an_address_with_a_control_character_is_none(service: Service, path: str) -> None:
+    answer = service.request("GET", path)
+    assert (answer.status, answer.json) == (404, {"error": "there is nothing at this address"})
+    assert "Traceback" not in service.stderr()
