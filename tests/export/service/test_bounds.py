@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import PATIENCE_S, Answer, Serve, Service, posted, read_answer, until
+from .conftest import Answer, Serve, Service, posted, read_answer, until
 
 MiB = 2**20
 HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\n"
@@ -235,47 +235,6 @@ def test_a_client_that_does_not_read_is_cut_off(serve_with: Callable[..., Servic
         except ConnectionError:
             pass
     assert is_healthy(service)
-
-
-def connect_narrow(service: Service) -> socket.socket:
-    """Return a connection on which little can be on its way, so that the service keeps what is not read."""
-    connection = socket.socket()
-    connection.settimeout(PATIENCE_S)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-    connection.connect(("127.0.0.1", service.port))
-    return connection
-
-
-def wait_for_a_late_header(service: Service) -> None:
-    """Return after ``header_timeout_s``, by the service's clock."""
-    with service.connect() as late:
-        late.sendall(b"GET /")
-        assert read_answer(late).status == 408
-
-
-def test_the_last_answer_reaches_a_client_that_reads_slowly(serve_with: Callable[..., Service]) -> None:
-    service = serve_with(header_timeout_s=0.4, linger_s=0.1)
-    size = len(service.raw(LAST_OPENAPI))
-    count = 120_000 // size
-    with connect_narrow(service) as connection:
-        connection.sendall(OPENAPI * (count - 1) + LAST_OPENAPI)
-        found = bytearray()
-        while part := connection.recv(30_000, socket.MSG_WAITALL):
-            found += part
-            wait_for_a_late_header(service)  # which takes longer than linger_s
-    assert found.count(b"HTTP/1.1 200 OK") == count
-    assert found[-size:].startswith(b"HTTP/1.1 200 OK")
-
-
-def test_an_idle_client_that_leaves_a_little_unread_is_cut_off(serve_with: Callable[..., Service]) -> None:
-    service = serve_with(keep_alive_s=1, body_timeout_s=1.0)
-    size = len(service.raw(LAST_OPENAPI))
-    (worker,) = service.workers()
-    with connect_narrow(service) as connection:
-        connection.sendall(OPENAPI * (90_000 // size))
-        until(lambda: len(worker.net_connections()) == 2, "it is connected")
-        until(lambda: len(worker.net_connections()) == 1, "only the listening socket is open")
 
 
 def test_requests_that_wait_on_one_connection_are_bounded(service: Service) -> None:
