@@ -17,7 +17,6 @@ from .conftest import Answer, Serve, Service, posted, read_answer, until
 MiB = 2**20
 HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\n"
 OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n"
-LAST_OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
