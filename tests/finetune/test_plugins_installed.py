@@ -283,7 +283,10 @@ def test_the_built_ins_work(monkeypatch: pytest.MonkeyPatch) -> None:
     found = load_plugins()
 
     assert found.broken == []
-    assert (list(found.datasets), list(found.targets)) == (["folder"], ["onnx"])
+    assert (list(found.datasets), list(found.targets)) == (
+        ["folder"],
+        ["onnx", "int8", "fp16", "triton", "web", "hf"],
+    )
     assert found.find_backbone("mobilenet_v2").name == "mobilenet_v2"
 
 
