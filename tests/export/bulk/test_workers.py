@@ -90,6 +90,11 @@ def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(
     assert found == [ask([entry])[0] for entry in entries([str(many)])]
 
 
+def is_worker(child: psutil.Process) -> bool:
+    """Say whether a process has begun to be a worker: for a moment after its birth, it is a copy of this one."""
+    return any("finetune_export.bulk.worker" in word for word in child.cmdline())
+
+
 @pytest.fixture
 def killer() -> Iterator[Callable[[int], None]]:
     """End every worker that takes more memory than allowed, as a system without memory does."""
@@ -99,7 +104,7 @@ def killer() -> Iterator[Callable[[int], None]]:
         while not stop.wait(0.002):
             for child in children():
                 try:
-                    if child.memory_info().rss > limit_bytes:
+                    if is_worker(child) and child.memory_info().rss > limit_bytes:
                         child.kill()
                 except psutil.NoSuchProcess:
                     continue
