@@ -23,7 +23,7 @@ from finetune_export import golden, model_file, model_gate
 from finetune_export.contract import GOLDEN_KEY, contract_of
 from finetune_export.errors import ImageError, naming
 from finetune_export.image import Limits, Pixels, Source, load, name_of, read_pixels
-from finetune_export.memory import give_back_freed_memory
+from finetune_export.machine import give_back_freed_memory
 from finetune_export.session import Provider, Session
 
 DECODING_THREADS = 2  # each may hold a picture of the largest size allowed

@@ -25,6 +25,7 @@ from finetune.types import Example
 from finetune_export import image
 from finetune_export.contract import Preprocessing
 from finetune_export.image_gate import Limits, read_file
+from finetune_export.machine import cores
 
 CROP_SCALE = (0.6, 1.0)
 """Share of a picture's area that a random view shows."""
@@ -35,7 +36,7 @@ LIGHT = 0.2
 VIEW_RULES = f"crop {CROP_SCALE} {CROP_RATIO}, mirrored {MIRRORED_SHARE}, light {LIGHT}, 1"
 """Everything that a view depends on beside picture and preprocessing; what was kept under other rules is not used."""
 
-DECODERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+DECODERS = cores()
 MOST_KEPT_BYTES = 2**29
 
 

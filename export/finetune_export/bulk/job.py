@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from finetune_export.bulk import workers
 from finetune_export.bulk.answers import Answer, Question, answer
 from finetune_export.bulk.sources import Entry
+from finetune_export.machine import cores
 from finetune_export.predictor import BATCH_SIZE, Predictor
 from finetune_export.session import CPU
 
@@ -47,9 +47,4 @@ def _processes_for(predictor: Predictor, batches: Iterator[Batch]) -> tuple[int,
     if predictor.providers != (CPU,):
         return 1, batches
     first = list(islice(batches, FEW_PICTURES))
-    return 1 if len(first) < FEW_PICTURES else _processors(), chain(first, batches)
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if len(first) < FEW_PICTURES else cores(), chain(first, batches)

@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     from finetune_export.image_gate import Limits
-    from finetune_export.service.settings import MiB, Settings, cores
+    from finetune_export.machine import cores
+    from finetune_export.service.settings import MiB, Settings
 
     given = {
         "run_timeout_s": arguments.run_timeout,

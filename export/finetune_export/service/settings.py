@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from finetune_export.image_gate import Limits
+from finetune_export.machine import cores
 
 MiB = 2**20
 TOKEN_VARIABLE = "FINETUNE_TOKEN"  # in the environment of the command line; workers do not get it
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,13 +147,10 @@ class Supervisor:
             raise StartError(f"no worker process could be started ({exc.strerror})") from exc
 
     def _environment(self) -> Mapping[str, str]:
-        """Return our environment, with the folder for metrics, and without the token, which workers get by pipe.
-
-        onnxruntime 1.31 would report to its maker, and write an identifier into the home folder.
-        """
+        """Return our environment, with the folder for metrics, and without the token, which workers get by pipe."""
         ours = {name: value for name, value in os.environ.items() if name not in (TOKEN_VARIABLE, METRICS_FOLDER)}
         shared = {METRICS_FOLDER: str(self._shared)} if self._shared else {}
-        return {"ORT_DISABLE_TELEMETRY": "1", **ours, **shared}
+        return {**ours, **shared}
 
     async def _kept(self, worker: Worker) -> bool:
         """Replace a worker whenever it dies; return whether the last one ended cleanly when it was told to."""

@@ -1,9 +1,14 @@
-"""Memory of this process: what was freed goes back to the machine."""
+"""What this process has of its machine: the cores it may use, and the memory that it gives back."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def give_back_freed_memory() -> None:
