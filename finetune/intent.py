@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, read_file, resolve
+from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, flag, read_file, resolve
 from finetune.errors import ConfigError
 from finetune.names import unknown_name
 from finetune.plugins import Plugins, load_plugins
@@ -36,10 +36,11 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
         raise ConfigError("Nothing to train on; give --plugin NAME or --data DIR. See 'finetune list datasets'.")
     _refuse_contradictions(asked)
     plugins = load_plugins()
-    spec = plugins.find_dataset(asked.plugin or "folder")
+    spec = plugins.find_dataset(asked.plugin or _builtin_for(asked.data))
     recipe = _recipe(spec, asked)
     source = _source(spec, resolve(recipe, cast(RunOptions, said)))
     config = resolve(source.recipe, recipe, cast(RunOptions, said))
+    _refuse_unused_columns(config, spec, source)
     for target in config.target:
         plugins.find_target(target)
     return Intent(
@@ -47,11 +48,35 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
     )
 
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+"""What ``--data`` ends with where it is a table and no folder."""
+COLUMN_OPTIONS = ("image_col", "label_col", "label_separator", "split_col", "group_col", "skip_missing")
+
+
+def _builtin_for(data: Path | None) -> str:
+    return "table" if data and data.suffix.lower() in TABLE_SUFFIXES and not data.is_dir() else "folder"
+
+
+def _refuse_unused_columns(config: RunConfig, spec: DatasetSpec, source: Source) -> None:
+    said = [flag(name) for name in COLUMN_OPTIONS if getattr(config, name)]
+    if said and not source.has_columns:
+        raise ConfigError(
+            f"{said[0]} is for tables, and the source '{source.name}' of '{spec.name}' is none; leave it out, or give "
+            "--data a .csv, .tsv or .parquet file."
+        )
+
+
 def _refuse_contradictions(asked: RunConfig) -> None:
     if asked.strategy == "scratch" and asked.weights not in WORDS_FOR_WEIGHTS:
         raise ConfigError(
             f"--strategy scratch starts from random weights, and --weights {asked.weights} is a file; leave out one."
         )
+    if asked.fold is not None and (asked.folds is None or asked.fold > asked.folds):
+        raise ConfigError(f"--fold {asked.fold} is not allowed; give --folds, and a number from 1 to it.")
+    if asked.folds is not None and asked.split is not None:
+        raise ConfigError("--folds divides the pictures itself, and --split says how; leave out one.")
+    if asked.group_col is not None and asked.group_pattern is not None:
+        raise ConfigError("--group-col and --group-pattern both say what the groups are; leave out one.")
 
 
 def _recipe(spec: DatasetSpec, asked: RunConfig) -> RunOptions:
@@ -71,6 +96,8 @@ def _source(spec: DatasetSpec, asked: RunConfig) -> Source:
         raise ConfigError(f"The data set '{spec.name}' needs --data DIR.")
     fitting = [source for source in spec.sources if source.accepts_data or asked.data is None]
     chosen = sources[asked.source] if asked.source else next(iter(fitting), spec.sources[0])
+    if asked.name is not None and not chosen.accepts_name:
+        raise ConfigError(f"The source '{chosen.name}' of '{spec.name}' takes no --name; leave it out.")
     if asked.data is not None and not chosen.accepts_data:
         raise ConfigError(f"The source '{chosen.name}' of '{spec.name}' takes no --data; leave out one of the two.")
     return chosen

@@ -18,7 +18,7 @@ from finetune.intent import Intent
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names, keep_up_to
 from finetune.networks.weights import WeightsUsed, load_weights
 from finetune.plugins import blaming, load_function
-from finetune.types import Backbone, Dataset, DatasetRequest, Reporter
+from finetune.types import Backbone, Columns, Dataset, DatasetRequest, Reporter
 from finetune_export.contract import Preprocessing
 
 LARGEST_ONNX_BYTES = 2**31 - 2**24
@@ -127,13 +127,33 @@ def load_dataset(intent: Intent, reporter: Reporter) -> Dataset:
     what = f"The data set '{spec.name}'"
     load = load_function(spec.load, what)
     cache = user_cache_path("finetune") / "datasets" / spec.name
-    request = DatasetRequest(source=intent.source.name, data=data, cache=cache, reporter=reporter)
+    request = DatasetRequest(
+        source=intent.source.name,
+        data=data,
+        cache=cache,
+        reporter=reporter,
+        name=intent.config.name,
+        columns=columns_of(intent.config),
+    )
     with blaming(what):
         dataset = load(request)
     if not isinstance(dataset, Dataset):
         raise PluginError(f"{what} is broken: {spec.load} returned {type(dataset).__name__} instead of Dataset.")
     check_dataset(dataset)
     return dataset
+
+
+def columns_of(config: RunConfig) -> Columns:
+    """Return where a table has what, as the options say it."""
+    return Columns(
+        task=None if config.task == "auto" else config.task,
+        image=config.image_col,
+        labels=config.label_col,
+        separator=config.label_separator,
+        part=config.split_col,
+        group=config.group_col,
+        skip_missing=config.skip_missing,
+    )
 
 
 def preprocessing_for(intent: Intent) -> Preprocessing:

@@ -111,7 +111,7 @@ def _against_run(
     reporter.begin("Asking the trained network", len(examples))
     reference = _probabilities(network, pictures, predictor.contract.calibration.temperature, reporter)
     reporter.begin("Asking the exported file")
-    artifact = Artifact(path=predictor.path, probabilities=predictor.probabilities)
+    artifact = Artifact(path=predictor.path, answers=predictor.probabilities)
     paths = [example.path for example in examples]
     found = verify(artifact, target, paths, pictures.targets.numpy(), reference, config.max_drop)
     reporter.end()

@@ -30,7 +30,7 @@ def verify(
     ``targets`` int64 (N,). The target says what decides: the answers themselves, or the metric, of which
     ``max_drop`` (0..1) may be lost.
     """
-    answers = artifact.probabilities(pictures)
+    answers = artifact.answers(pictures)
     found = compare(reference, answers)
     by_answers = target.judged_by == "answers"
     verification = Verification(

@@ -23,6 +23,7 @@ SCHEMA = 1
 MAX_IMAGE_SIZE_PX = 4096
 
 Precision = Literal["fp32", "fp16", "int8"]
+Task = Literal["single-label", "multi-label", "regression"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +53,22 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How logits become probabilities: they are divided by ``temperature`` before the softmax, inside the graph."""
+    """How logits become probabilities: divided by ``temperature`` before softmax or sigmoid, inside the graph."""
 
     method: Literal["none", "temperature"] = "none"
     temperature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How outputs become values, one of each per label: output × ``scale`` + ``offset``, inside the graph.
+
+    ``scale`` (over 0) is the standard deviation of the training pictures' values, in the values' own units, so it is
+    also the measure of a difference between two answers; ``offset`` is their mean.
+    """
+
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +97,13 @@ class DatasetOrigin:
 class Contract:
     """Everything a stranger needs to know about a model file; ``labels`` are in the order of the outputs.
 
+    The ``task`` says what the outputs are: probabilities of labels of which one is right ('single-label', softmax) or
+    of which each may be ('multi-label', sigmoid), or values ('regression'), whose names are the labels.
+
     ``graph_sha256`` is the hash of the file without its metadata, so that a flipped bit is found without a
     second file. ``precision`` is the arithmetic of the network, which decides how closely two machines have to agree.
-    ``thresholds`` (0..1) are per label: where the most probable label stays below its own, the model abstains.
+    ``thresholds`` (0..1) are per label. Where the most probable of single labels stays below its own, the model
+    abstains; of several labels, those that reach theirs are given. ``scaling`` is there for regression, and else None.
     """
 
     labels: tuple[str, ...]
@@ -100,7 +117,8 @@ class Contract:
     graph_sha256: str = ""
     calibration: Calibration = field(default_factory=Calibration)
     thresholds: dict[str, float] = field(default_factory=dict)
-    task: Literal["single-label"] = "single-label"
+    scaling: Scaling | None = None
+    task: Task = "single-label"
     schema: int = SCHEMA
 
     def to_json(self) -> str:

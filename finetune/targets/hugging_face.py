@@ -57,7 +57,7 @@ def export(request: ExportRequest) -> Artifact:
     _write_json(folder / CONFIG, config(contract))
     _write_json(folder / PREPROCESSOR, preprocessor_config(contract.preprocessing))
     session = onnxruntime.InferenceSession(plain, providers=["CPUExecutionProvider"])
-    artifact = Artifact(path=folder, probabilities=partial(_probabilities, session, contract.preprocessing))
+    artifact = Artifact(path=folder, answers=partial(_probabilities, session, contract.preprocessing))
     write(folder / CARD, _card(contract, request.judge(artifact)).encode())
     return artifact
 

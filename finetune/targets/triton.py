@@ -63,7 +63,7 @@ def export(request: ExportRequest) -> Artifact:
     predictor = Predictor(model)
     write(folder / LABELS, _label_file(predictor.labels, request).encode())
     write(folder / CONFIG, _config(name, predictor).encode())
-    return Artifact(path=request.folder / FOLDER, probabilities=predictor.probabilities)
+    return Artifact(path=request.folder / FOLDER, answers=predictor.probabilities)
 
 
 def model_name(dataset: str) -> str:

@@ -35,7 +35,7 @@ def export(request: ExportRequest) -> Artifact:
     folder.mkdir()
     for name, data in _stamped(content).items():
         write(folder / name, data)
-    return Artifact(path=folder, probabilities=Predictor(folder / MODEL).probabilities)
+    return Artifact(path=folder, answers=Predictor(folder / MODEL).probabilities)
 
 
 def _page(title: str) -> dict[str, bytes]:

@@ -55,7 +55,7 @@ def test_every_option_has_a_help_text(name: str) -> None:
 def test_a_help_text_states_the_default_that_the_configuration_has(field: dataclasses.Field[object]) -> None:
     (parameter,) = get_type_hints(RunOptions, include_extras=True)[field.name].__metadata__
 
-    if field.default is not None and field.default != ():
+    if field.default not in (None, (), False):
         assert parameter.help.endswith(f"[default: {field.default}]")
 
 

@@ -47,15 +47,15 @@ def export(request):
     predictor = Predictor(folder / "net.onnx")
     {answer}
 """
-HONEST = "return Artifact(path=folder, probabilities=predictor.probabilities)"
-WRONG = "return Artifact(path=folder, probabilities=lambda paths: predictor.probabilities(paths)[:, ::-1])"
+HONEST = "return Artifact(path=folder, answers=predictor.probabilities)"
+WRONG = "return Artifact(path=folder, answers=lambda paths: predictor.probabilities(paths)[:, ::-1])"
 BROKEN = {
     "raise KeyError('heat')": r"The target 'toast' failed: KeyError: 'heat'\. FINETUNE_DEBUG=1 shows where\.",
     "raise SystemExit(0)": r"The target 'toast' failed: SystemExit: 0\. FINETUNE_DEBUG=1 shows where\.",
     "return None": r"The target 'toast' is broken: finetune_toast:export returned NoneType instead of Artifact\.",
-    "return Artifact(path=request.onnx, probabilities=print)": r"The target 'toast' is broken: its artifact is .*",
-    "return Artifact(path=folder / 'no', probabilities=print)": r"The target 'toast' is broken: its artifact is .*",
-    "return Artifact(path=folder, probabilities=lambda paths: 1 / 0)": r"The target 'toast' failed: ZeroDivision.*",
+    "return Artifact(path=request.onnx, answers=print)": r"The target 'toast' is broken: its artifact is .*",
+    "return Artifact(path=folder / 'no', answers=print)": r"The target 'toast' is broken: its artifact is .*",
+    "return Artifact(path=folder, answers=lambda paths: 1 / 0)": r"The target 'toast' failed: ZeroDivision.*",
 }
 
 

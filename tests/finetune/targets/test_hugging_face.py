@@ -381,7 +381,7 @@ def test_the_cards_programs_run_and_answer_as_the_proof_did(
     exec(theirs, {})
     in_their_way = ast.literal_eval(capsys.readouterr().out)
 
-    (expected,) = made.artifact.probabilities([photo])
+    (expected,) = made.artifact.answers([photo])
     best = np.argsort(-expected)[:3]
     assert in_our_way == Predictor("finetune.onnx").predict(photo)[0].top(3)
     assert [answer["label"] for answer in in_their_way] == [LABELS[i] for i in best]

@@ -48,7 +48,7 @@ def test_the_file_answers_nearly_as_the_float_file(verified: Callable[..., Any],
 
     expected = Predictor(given.onnx).probabilities(given.pictures)
     assert artifact.path == given.folder / "model.int8.onnx"
-    found = artifact.probabilities(given.pictures)
+    found = artifact.answers(given.pictures)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
     assert np.abs(found - expected).mean() < 0.1
 
@@ -143,7 +143,7 @@ def test_two_training_pictures_are_enough(verified: Callable[..., Any]) -> None:
 
     artifact = int8.export(given.request(given.pictures[:2]))
 
-    assert np.isfinite(artifact.probabilities(given.pictures)).all()
+    assert np.isfinite(artifact.answers(given.pictures)).all()
 
 
 def test_the_pictures_that_calibrate_are_spread_over_all_and_bounded(verified: Callable[..., Any]) -> None:
@@ -236,7 +236,7 @@ def test_a_run_whose_int8_file_loses_too_much_is_refused_and_says_by_how_much(
 ) -> None:
     def wrong(request: Any) -> Artifact:
         artifact = honest(request)
-        return Artifact(path=artifact.path, probabilities=lambda paths: 1 - artifact.probabilities(paths))
+        return Artifact(path=artifact.path, answers=lambda paths: 1 - artifact.answers(paths))
 
     honest = int8.export
     monkeypatch.setattr(int8, "export", wrong)

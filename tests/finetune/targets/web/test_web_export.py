@@ -58,7 +58,7 @@ def test_the_artifact_answers_with_the_model_in_the_folder(
     assert artifact.path.name == "web"
     assert (artifact.path / "model.onnx").read_bytes() == make_model()
     expected = Predictor(artifact.path / "model.onnx").probabilities([path])
-    assert np.array_equal(artifact.probabilities([path]), expected)
+    assert np.array_equal(artifact.answers([path]), expected)
 
 
 def test_exporting_twice_gives_the_same_folder(export_page: Export, make_model: Make) -> None:

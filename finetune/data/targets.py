@@ -1,0 +1,53 @@
+"""What pictures show, as numbers: the targets that answers are held against, and those that a network learns.
+
+Shapes: ``N`` pictures, ``K`` labels. Targets are int64 (N,) label indices for single labels, float32 (N, K) of 0 and 1
+for several labels, float32 (N, K) values in their own units for regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.types import Example, Task
+from finetune_export.contract import Scaling
+
+Targets = NDArray[Any]
+
+
+def targets_of(examples: Sequence[Example], labels: Sequence[str], task: Task) -> Targets:
+    """Return the targets of pictures, in their order."""
+    index = {label: position for position, label in enumerate(labels)}
+    if task == "single-label":
+        return np.array([index[example.label] for example in examples], dtype=np.int64)
+    if task == "regression":
+        return np.array([example.values for example in examples], dtype=np.float32).reshape(-1, len(labels))
+    shown = np.zeros((len(examples), len(labels)), dtype=np.float32)
+    for row, example in zip(shown, examples, strict=True):
+        row[[index[label] for label in example.labels]] = 1
+    return shown
+
+
+def scaling_of(values: NDArray[np.float32]) -> Scaling:
+    """Return the scaling under which values (N, K) have mean 0 and standard deviation 1; a constant keeps its unit."""
+    deviations = values.std(axis=0, dtype=np.float64)
+    return Scaling(
+        offset=tuple(values.mean(axis=0, dtype=np.float64).tolist()),
+        scale=tuple(np.where(deviations > 0, deviations, 1.0).tolist()),
+    )
+
+
+def scaled(values: NDArray[np.float32], scaling: Scaling) -> NDArray[np.float32]:
+    """Return values (N, K) as the network learns them."""
+    learned = (values - np.array(scaling.offset)) / np.array(scaling.scale)
+    return learned.astype(np.float32)
+
+
+def text_of(example: Example, task: Task) -> str:
+    """Return what a picture shows as one text, for tables: labels are separated by '|', values by spaces."""
+    if task == "single-label":
+        return example.label
+    return "|".join(example.labels) if task == "multi-label" else " ".join(f"{value:.9g}" for value in example.values)
