@@ -1,4 +1,4 @@
-"""Run a model that finetune exported: pictures in, labels out, without torch.
+"""Run a model that finetune exported: pictures in, labels or values out, without torch.
 
 Importing this package costs next to nothing; onnxruntime, numpy and Pillow are loaded with the first name that
 needs them.
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from finetune_export.image_gate import Limits
-    from finetune_export.predictor import Prediction, Predictor
+    from finetune_export.prediction import Prediction
+    from finetune_export.predictor import Predictor
 
 __version__ = "0.1.0"
 
@@ -50,7 +51,7 @@ _HOMES = {
     "ImageError": "errors",
     "Limits": "image_gate",
     "ModelError": "errors",
-    "Prediction": "predictor",
+    "Prediction": "prediction",
     "Predictor": "predictor",
     "RuntimeUnavailableError": "errors",
     "TimeLimitError": "errors",

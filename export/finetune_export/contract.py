@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ CONTRACT_KEY = "finetune.contract"
 GOLDEN_KEY = "finetune.golden"
 SCHEMA = 1
 MAX_IMAGE_SIZE_PX = 4096
+DEFAULT_THRESHOLD = 0.5
+"""What the probability of one of several labels has to reach where the contract has no threshold for it."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 Task = Literal["single-label", "multi-label", "regression"]
@@ -103,7 +106,9 @@ class Contract:
     ``graph_sha256`` is the hash of the file without its metadata, so that a flipped bit is found without a
     second file. ``precision`` is the arithmetic of the network, which decides how closely two machines have to agree.
     ``thresholds`` (0..1) are per label. Where the most probable of single labels stays below its own, the model
-    abstains; of several labels, those that reach theirs are given. ``scaling`` is there for regression, and else None.
+    abstains; of several labels, those that reach theirs are given, and one without a threshold has to reach
+    ``DEFAULT_THRESHOLD``. ``scaling`` is there for regression, which has neither thresholds nor a calibration, and
+    else None.
     """
 
     labels: tuple[str, ...]
@@ -135,6 +140,15 @@ class Contract:
         _check_values(contract)
         strict_json.check_seal(text, CONTRACT_KEY)
         return contract
+
+    def threshold_of(self, label: str) -> float:
+        """Return the probability that a label has to reach: its own threshold, or that of its task."""
+        return self.thresholds.get(label, DEFAULT_THRESHOLD if self.task == "multi-label" else 0.0)
+
+    @property
+    def units(self) -> tuple[float, ...]:
+        """What a difference of two answers is measured in, for each label: 1, or for regression the scaling's scale."""
+        return self.scaling.scale if self.scaling else (1.0,) * len(self.labels)
 
 
 def contract_of(file: ModelFile) -> Contract:
@@ -192,3 +206,25 @@ def _problems(contract: Contract) -> Iterator[tuple[str, object, str]]:
         yield "preprocessing.std", pixels.std, "over 0 for each channel"
     if contract.calibration.temperature <= 0:
         yield "calibration.temperature", contract.calibration.temperature, "over 0"
+    yield from (_regression_problems if contract.task == "regression" else _classification_problems)(contract)
+
+
+def _classification_problems(contract: Contract) -> Iterator[tuple[str, object, str]]:
+    if contract.scaling is not None:
+        yield "scaling", contract.scaling, f"null for {contract.task}, whose answers are probabilities"
+
+
+def _regression_problems(contract: Contract) -> Iterator[tuple[str, object, str]]:
+    scaling, calibration = contract.scaling, contract.calibration
+    if contract.thresholds:
+        yield "thresholds", contract.thresholds, "empty for regression, which has no probabilities"
+    if calibration != Calibration():
+        yield "calibration", calibration, "method 'none' and temperature 1 for regression, which has no probabilities"
+    if scaling is None:
+        yield "scaling", None, "an offset and a scale for each value of a regression"
+        return
+    for key, numbers in (("offset", scaling.offset), ("scale", scaling.scale)):
+        if len(numbers) != len(contract.labels) or not all(map(isfinite, numbers)):
+            yield f"scaling.{key}", numbers, f"a finite number for each of the {len(contract.labels)} values"
+    if min(scaling.scale) <= 0:
+        yield "scaling.scale", scaling.scale, "over 0 for each value"

@@ -1,13 +1,13 @@
 """Golden pairs: test pictures with the answers the model gave when it was exported, carried in its metadata.
 
-They are whole files, so any copy of the model can check itself on any machine, from decoding to probabilities. Two
+They are whole files, so any copy of the model can check itself on any machine, from decoding to answers. Two
 rules decide:
 
 - The preprocessed pixels must be the same, bit for bit. Only JPEG is excused, since its standard lets decoders round
   differently: there, other pixels are reported and the answer decides.
-- No probability may differ by more than the tolerance, which depends on the network's arithmetic. The top-1 label is
-  not compared on its own: beyond the tolerance it cannot change, and within it, a tie on a generated picture would
-  refuse a sound model.
+- No answer may differ by more than the tolerance, which depends on the network's arithmetic; that of a value is
+  measured in units of its scale. Labels are not compared on their own: beyond the tolerance they cannot change, and
+  within it, a tie on a generated picture would refuse a sound model.
 """
 
 from __future__ import annotations
@@ -29,22 +29,25 @@ from finetune_export.golden_pictures import pictures
 __all__ = ["MAX_DIFFERENCE", "Golden", "check", "dump", "make", "parse", "pictures"]
 
 MAX_DIFFERENCE: Mapping[Precision, float] = MappingProxyType({"fp32": 1e-3, "fp16": 0.05, "int8": 0.1})
-"""By how much a probability may differ from the one at export: processors round short numbers differently."""
+"""By how much an answer may differ from the one at export: processors round short numbers differently."""
 
 _JPEG_START = b"\xff\xd8"
 
 Network = Callable[[image.Pixels], NDArray[np.float32]]
-"""From pixels, uint8 (N, H, W, 3), to probabilities, float32 (N, K)."""
+"""From pixels, uint8 (N, H, W, 3), to answers, float32 (N, K)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """One test picture with its expected answer: ``pixels_sha256`` is of the preprocessed uint8 (H, W, 3) array."""
+    """One test picture with its expected ``answers``, one for each label, in their order.
+
+    ``pixels_sha256`` is of the preprocessed uint8 (H, W, 3) array.
+    """
 
     name: str
     file: bytes
     pixels_sha256: str
-    probabilities: tuple[float, ...]
+    answers: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ def make(preprocessing: Preprocessing, network: Network) -> tuple[Golden, ...]:
     pixels = [image.read_pixels(file, preprocessing) for file in files.values()]
     answers = network(np.stack(pixels)).tolist()
     return tuple(
-        Golden(name=name, file=file, pixels_sha256=_sha256(array), probabilities=tuple(answer))
+        Golden(name=name, file=file, pixels_sha256=_sha256(array), answers=tuple(answer))
         for (name, file), array, answer in zip(files.items(), pixels, answers, strict=True)
     )
 
@@ -69,7 +72,7 @@ def check(pairs: Sequence[Golden], contract: Contract, network: Network) -> tupl
     for pair in pairs:  # one at a time: a batch would take more memory than a service that answers single pictures
         pixels = _read(pair, contract.preprocessing)
         notes += _compare_pixels(pair, pixels)
-        _compare_answer(pair, network(pixels[None])[0], MAX_DIFFERENCE[contract.precision])
+        _compare_answers(pair, network(pixels[None])[0], contract)
     return tuple(notes)
 
 
@@ -104,13 +107,15 @@ def _compare_pixels(pair: Golden, pixels: image.Pixels) -> tuple[str, ...]:
     return (f"golden picture {pair.name}: JPEG decodes to other pixels on this machine than at export",)
 
 
-def _compare_answer(pair: Golden, answer: NDArray[np.float32], allowed: float) -> None:
-    if len(answer) != len(pair.probabilities):
-        raise ModelError(f"golden picture {pair.name}: {len(answer)} answers, {len(pair.probabilities)} at export")
-    difference = float(np.abs(answer - np.array(pair.probabilities)).max())
+def _compare_answers(pair: Golden, answers: NDArray[np.float32], contract: Contract) -> None:
+    if len(answers) != len(pair.answers):
+        raise ModelError(f"golden picture {pair.name}: {len(answers)} answers, {len(pair.answers)} at export")
+    allowed = MAX_DIFFERENCE[contract.precision]
+    difference = float((np.abs(answers - np.array(pair.answers)) / np.array(contract.units)).max())
     if not difference <= allowed:  # so that NaN is refused
+        what, unit = ("a value", " of its scale") if contract.task == "regression" else ("a probability", "")
         raise ModelError(
-            f"golden picture {pair.name}: a probability differs by {difference:.2g} from the one at export, "
+            f"golden picture {pair.name}: {what} differs by {difference:.2g}{unit} from the one at export, "
             f"{allowed} is allowed; get the model file again, or another onnxruntime"
         )
 

@@ -1,4 +1,4 @@
-"""The predictor: a model file and onnxruntime, from pictures to labels and probabilities.
+"""The predictor: a model file and onnxruntime, from pictures to the answers of the model's task.
 
 Shapes: ``N`` pictures, ``H`` = ``W`` pixels, ``K`` labels, ``D`` features.
 """
@@ -10,7 +10,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,40 +19,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from finetune_export import golden, model_file, model_gate
-from finetune_export.contract import GOLDEN_KEY, contract_of
+from finetune_export.contract import GOLDEN_KEY, Task, contract_of
 from finetune_export.errors import ImageError, naming
 from finetune_export.image import Limits, Pixels, Source, load, name_of, read_pixels
 from finetune_export.machine import give_back_freed_memory
+from finetune_export.prediction import Prediction
 from finetune_export.session import Provider, Session
+
+__all__ = ["BATCH_SIZE", "MAX_RUN_S", "Prediction", "Predictor"]
 
 DECODING_THREADS = 2  # each may hold a picture of the largest size allowed
 BATCH_SIZE = 16
 MAX_RUN_S = 60.0
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one picture: ``probabilities`` of all ``labels``, in their order; ``source`` names the picture.
-
-    ``label`` is the most probable one. Where ``abstains`` is true, its probability is below the threshold that the
-    contract states for it: the model would rather not say.
-    """
-
-    source: str
-    label: str
-    probability: float
-    probabilities: tuple[float, ...]
-    labels: tuple[str, ...]
-    abstains: bool = False
-
-    def top(self, k: int) -> list[tuple[str, float]]:
-        """Return the ``k`` most probable labels with their probabilities, best first; equals in the labels' order.
-
-        Raises ``ValueError`` for ``k`` below 1.
-        """
-        if k < 1:
-            raise ValueError(f"k: {k} is not allowed; it has to be at least 1")
-        return sorted(zip(self.labels, self.probabilities, strict=True), key=lambda pair: -pair[1])[:k]
 
 
 class Predictor:
@@ -144,8 +121,16 @@ class Predictor:
             for name, pixels in batch:
                 yield pixels if isinstance(pixels, ImageError) else self.prediction(name, next(rows))
 
-    def probabilities(self, sources: Source | Iterable[Source], *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
-        """Return the probabilities of all labels, float32 (N, K), or raise ``ImageError`` for the first bad picture."""
+    @property
+    def task(self) -> Task:
+        """What the model was trained for, which decides what its answers are."""
+        return self.contract.task
+
+    def answers(self, sources: Source | Iterable[Source], *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+        """Return the answers for all labels, float32 (N, K), or raise ``ImageError`` for the first bad picture.
+
+        They are probabilities, or for regression values in their own units.
+        """
         rows = [self.run(pixels)[0] for pixels in self._sound_batches(sources, batch_size)]
         return np.concatenate([np.empty((0, len(self.labels)), np.float32), *rows])
 
@@ -159,17 +144,13 @@ class Predictor:
         return read_pixels(source, self.contract.preprocessing, self._limits)
 
     def run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (N, K) and embeddings (N, D), both float32, of pixels uint8 (N, H, W, 3)."""
+        """Return answers (N, K) and embeddings (N, D), both float32, of pixels uint8 (N, H, W, 3)."""
         with naming(self.path):
             return self._run(pixels)
 
-    def prediction(self, name: str, probabilities: NDArray[np.float32]) -> Prediction:
-        """Return one row of probabilities, float32 (K,), as the prediction for the picture called ``name``."""
-        row = probabilities.tolist()
-        best = int(probabilities.argmax())
-        label = self.labels[best]
-        abstains = row[best] < self.contract.thresholds.get(label, 0.0)
-        return Prediction(name, label, row[best], tuple(row), self.labels, abstains)
+    def prediction(self, name: str, answers: NDArray[np.float32]) -> Prediction:
+        """Return one row of answers, float32 (K,), as the prediction for the picture called ``name``."""
+        return Prediction.of(name, answers, self.contract)
 
     def _run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self._session.run(pixels, self._max_run_s)

@@ -14,13 +14,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from finetune_export.contract import Contract
+from finetune_export.contract import Contract, Task
 from finetune_export.errors import ModelError, RuntimeUnavailableError, TimeLimitError
 from finetune_export.image import Pixels
 from finetune_export.time_limit import limited
 
 INPUT = "image"
-OUTPUTS = ("probabilities", "embedding")
 CPU = "CPUExecutionProvider"
 _SUFFIX = "ExecutionProvider"
 _PACKAGES = {  # of onnxruntime, with providers that its plain package lacks; one of them is installed at a time
@@ -62,8 +61,10 @@ class Session:
         if len(inputs) != 1:
             raise ModelError(f"it has {len(inputs)} inputs; it has to have one, {INPUT!r}")
         _check_node("input", inputs, INPUT, "tensor(uint8)", (size, size, 3))
-        _check_node("output", outputs, "probabilities", "tensor(float)", (len(contract.labels),))
-        (self.features,) = _check_node("output", outputs, "embedding", "tensor(float)", ("D",))
+        self._outputs = outputs_of(contract.task)
+        answers, embedding = self._outputs
+        _check_node("output", outputs, answers, "tensor(float)", (len(contract.labels),))
+        (self.features,) = _check_node("output", outputs, embedding, "tensor(float)", ("D",))
         self._widths = (len(contract.labels), self.features)
 
     @property
@@ -72,22 +73,27 @@ class Session:
         return tuple(self._session.get_providers())
 
     def run(self, pixels: Pixels, limit_s: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (N, K) and embeddings (N, D), all finite, for pixels (N, H, W, 3).
+        """Return answers (N, K) and embeddings (N, D), all finite, for pixels (N, H, W, 3).
 
         Raises ``TimeLimitError`` after ``limit_s`` seconds (never if None), and ``ModelError`` where the network fails.
         """
         options = onnxruntime.RunOptions()
         try:
             with limited(options, limit_s):
-                probabilities, embeddings = self._session.run(OUTPUTS, {INPUT: pixels}, options)
+                answers, embeddings = self._session.run(self._outputs, {INPUT: pixels}, options)
         except TimeLimitError:
             raise
         except Exception as exc:  # onnxruntime has an exception class for each of its error codes
             raise ModelError(f"the network cannot be run ({_first_line(exc)})") from exc
-        for name, values, width in zip(OUTPUTS, (probabilities, embeddings), self._widths, strict=True):
+        for name, values, width in zip(self._outputs, (answers, embeddings), self._widths, strict=True):
             if values.shape != (len(pixels), width) or not np.isfinite(values).all():
                 raise ModelError(f"the network's {name} are not one row of finite numbers for each picture")
-        return probabilities, embeddings
+        return answers, embeddings
+
+
+def outputs_of(task: Task) -> tuple[str, str]:
+    """Return the names of a graph's outputs: the task's answers (N, K), and what the head sees (N, D)."""
+    return ("values" if task == "regression" else "probabilities", "embedding")
 
 
 def installed_providers() -> list[str]:

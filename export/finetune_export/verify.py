@@ -10,22 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune_export.contract import Contract
 from finetune_export.errors import ModelError
 
+AT_THRESHOLD = 1e-4
+"""How near to its threshold a probability counts as on either side of it."""
+SAME_VALUE = 1e-3
+"""By how much of their scale two values may differ and still count as the same."""
 
-@dataclass(frozen=True)
-class Tolerance:
-    """What still counts as alike: the share of equal top-1 labels, and the largest difference of a probability."""
-
-    min_agreement: float = 1.0
-    max_difference: float = 1e-4
+Exact = NDArray[np.float64]
+"""Answers as Python has them: a threshold is not to be rounded to float32 before it is compared."""
 
 
 @dataclass(frozen=True)
 class Agreement:
     """How alike two models answered ``compared`` pictures; ``worst`` is the index of the one they differ on most.
 
-    ``agreement`` is the share of pictures with the same top-1 label. ``max_difference`` is NaN if any answer is.
+    ``agreement`` is the share of pictures (0..1) on which they say the same: the same top-1 label, the same labels
+    given, or the same values. ``max_difference`` is the largest difference of a probability, or of a value in units of
+    its scale; NaN if any answer is.
     """
 
     compared: int
@@ -33,30 +36,50 @@ class Agreement:
     max_difference: float
     worst: int
 
-    def within(self, tolerance: Tolerance) -> bool:
-        """Return whether the models are alike enough; never with a NaN among the answers."""
-        return self.agreement >= tolerance.min_agreement and self.max_difference <= tolerance.max_difference
 
+def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32], contract: Contract) -> Agreement:
+    """Compare two models' answers, each float (N, K), N >= 1, for the same pictures in the same order.
 
-def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> Agreement:
-    """Compare two models' probabilities, each float (N, K), N >= 1, for the same pictures in the same order.
+    The contract's task decides when they say the same of a picture:
 
-    Where several labels share the highest probability exactly, each of them counts as top-1: two models agree on a
-    picture when they have a top-1 label in common. Raises ``ModelError`` if the shapes differ or nothing is compared.
+    - Single labels: they have a top-1 label in common. Where several labels share the highest probability exactly,
+      each of them counts as top-1.
+    - Several labels: the same ones reach their thresholds. A probability within ``AT_THRESHOLD`` of its threshold
+      counts as either.
+    - Regression: no value differs by more than ``SAME_VALUE`` of its scale.
+
+    Raises ``ModelError`` if the shapes differ or do not fit the labels, or nothing is compared.
     """
-    if reference.shape != candidate.shape or reference.ndim != 2 or reference.size == 0:
+    wide = len(contract.labels)
+    if reference.shape != candidate.shape or reference.shape[1:] != (wide,) or not len(reference):
         raise ModelError(
             f"answers of the shapes {reference.shape} and {candidate.shape} cannot be compared; "
-            "both have to be (pictures, labels), with at least one of each"
+            f"both have to be (pictures, {wide}), with at least one picture"
         )
+    first, second = reference.astype(np.float64), candidate.astype(np.float64)
     with np.errstate(invalid="ignore"):  # infinity minus infinity: the NaN is the answer
-        differences = np.abs(reference.astype(np.float64) - candidate).max(axis=1)  # (N,)
-    same = (_is_top(reference) & _is_top(candidate)).any(axis=1)  # (N,)
+        differences = (np.abs(first - second) / contract.units).max(axis=1)  # (N,)
+    same = differences <= SAME_VALUE if contract.scaling else _same_labels(first, second, contract)
     worst = int(differences.argmax())  # the first NaN, if there is one
-    return Agreement(len(reference), float(same.mean()), float(differences[worst]), worst)
+    agreement = float((same & ~np.isnan(differences)).mean())
+    return Agreement(len(reference), agreement, float(differences[worst]), worst)
 
 
-def _is_top(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _same_labels(first: Exact, second: Exact, contract: Contract) -> NDArray[np.bool_]:
+    """Return of which pictures two models give the same labels: bool (N,)."""
+    if contract.task == "single-label":
+        return np.asarray((_is_top(first) & _is_top(second)).any(axis=1))
+    thresholds = np.array([contract.threshold_of(label) for label in contract.labels])
+    either = _is_near(first, thresholds) | _is_near(second, thresholds)
+    return np.asarray((((first >= thresholds) == (second >= thresholds)) | either).all(axis=1))
+
+
+def _is_top(probabilities: Exact) -> NDArray[np.bool_]:
     """Return where a label has its picture's highest probability, ties included: bool (N, K); nowhere beside a NaN."""
     top: NDArray[np.bool_] = probabilities == probabilities.max(axis=1, keepdims=True)
     return top
+
+
+def _is_near(probabilities: Exact, thresholds: Exact) -> NDArray[np.bool_]:
+    near: NDArray[np.bool_] = np.abs(probabilities - thresholds) <= AT_THRESHOLD
+    return near

@@ -23,10 +23,14 @@ from finetune_export.contract import (
     Contract,
     DatasetOrigin,
     Preprocessing,
+    Scaling,
+    Task,
 )
 
 SIDE = 16
 LABELS = ("ant", "bee", "Käfer 甲")
+VALUES = ("age", "weight in kg", "error")
+SCALING = Scaling(offset=(40.0, -70.0, 0.01), scale=(12.5, 8.0, 0.002))
 
 
 @pytest.fixture
@@ -47,10 +51,27 @@ def contract() -> Contract:
 
 
 @pytest.fixture
-def make_graph() -> Callable[..., onnx.ModelProto]:
-    """Columns of the picture, averaged, through one matrix and a softmax: sensitive to where the colours are."""
+def contract_of(contract: Contract) -> Callable[[Task], Contract]:
+    """Return the contract of a model for a task: of several labels, one has a threshold of its own."""
 
-    def build(weights: np.ndarray[Any, Any] | None = None, side: int = SIDE, classes: int = 3) -> onnx.ModelProto:
+    def of(task: Task) -> Contract:
+        if task == "regression":
+            return replace(contract, task=task, labels=VALUES, scaling=SCALING)
+        return replace(contract, task=task, thresholds={"bee": 0.3} if task == "multi-label" else {})
+
+    return of
+
+
+@pytest.fixture
+def make_graph() -> Callable[..., onnx.ModelProto]:
+    """Columns of the picture, averaged, through one matrix and a softmax: sensitive to where the colours are.
+
+    Another task ends as it has to: several labels with a sigmoid, regression with the scaling.
+    """
+
+    def build(
+        weights: np.ndarray[Any, Any] | None = None, side: int = SIDE, classes: int = 3, task: Task = "single-label"
+    ) -> onnx.ModelProto:
         if weights is None:
             weights = np.random.default_rng(7).normal(0, 0.3, (side * 3, classes)).astype(np.float32)
         nodes = [
@@ -59,19 +80,20 @@ def make_graph() -> Callable[..., onnx.ModelProto]:
             helper.make_node("ReduceMean", ["unit", "axes"], ["columns"], keepdims=0),
             helper.make_node("Flatten", ["columns"], ["embedding"]),
             helper.make_node("MatMul", ["embedding", "weights"], ["logits"]),
-            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+            *_head(task),
         ]
         initializers = [
             numpy_helper.from_array(np.array(1 / 255, np.float32), "scale"),
             numpy_helper.from_array(np.array([1], np.int64), "axes"),
             numpy_helper.from_array(weights, "weights"),
+            *_scaling(task),
         ]
         graph = helper.make_graph(
             nodes,
             "tiny",
             [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", side, side, 3])],
             [
-                helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes]),
+                helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, ["N", classes]),
                 helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", side * 3]),
             ],
             initializers,
@@ -79,6 +101,22 @@ def make_graph() -> Callable[..., onnx.ModelProto]:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
     return build
+
+
+def _head(task: Task) -> list[onnx.NodeProto]:
+    if task == "regression":
+        scaled = helper.make_node("Mul", ["logits", "value scale"], ["scaled"])
+        return [scaled, helper.make_node("Add", ["scaled", "value offset"], ["values"])]
+    if task == "multi-label":
+        return [helper.make_node("Sigmoid", ["logits"], ["probabilities"])]
+    return [helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
+
+
+def _scaling(task: Task) -> list[onnx.TensorProto]:
+    if task != "regression":
+        return []
+    numbers = {"value scale": SCALING.scale, "value offset": SCALING.offset}
+    return [numpy_helper.from_array(np.array(values, np.float32), name) for name, values in numbers.items()]
 
 
 @pytest.fixture
@@ -116,6 +154,23 @@ def write(tmp_path: Path) -> Callable[[bytes], Path]:
 @pytest.fixture
 def model_path(model: bytes, write: Callable[[bytes], Path]) -> Path:
     return write(model)
+
+
+@pytest.fixture
+def task_path(
+    make_graph: Callable[..., onnx.ModelProto],
+    seal: Callable[..., bytes],
+    contract_of: Callable[[Task], Contract],
+    tmp_path: Path,
+) -> Callable[[Task], Path]:
+    """Write the model of a task, and return its path."""
+
+    def written(task: Task) -> Path:
+        path = tmp_path / f"{task}.onnx"
+        path.write_bytes(seal(make_graph(task=task), contract_of(task)))
+        return path
+
+    return written
 
 
 @pytest.fixture

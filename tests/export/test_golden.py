@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from finetune_export import golden, image, strict_json
-from finetune_export.contract import Contract
+from finetune_export.contract import Contract, Task
 from finetune_export.errors import ModelError
 from finetune_export.golden import Golden
 
@@ -59,6 +60,20 @@ def test_a_small_difference_passes_and_a_larger_one_does_not(pairs: tuple[Golden
         golden.check(pairs, contract, lambda pixels: network(pixels) + np.float32(1.1e-3))
 
 
+def test_values_may_differ_by_a_share_of_their_scale(
+    contract_of: Callable[[Task], Contract],
+) -> None:
+    ours = contract_of("regression")
+    assert ours.scaling
+    scale, offset = np.array(ours.scaling.scale, np.float32), np.array(ours.scaling.offset, np.float32)
+    pairs = golden.make(ours.preprocessing, lambda pixels: network(pixels) * scale + offset)
+    assert golden.check(pairs, ours, lambda pixels: (network(pixels) + 9e-4) * scale + offset) == ()
+    with pytest.raises(
+        ModelError, match=r"colour\.png: a value differs by 0\.0011 of its scale from the one at export"
+    ):
+        golden.check(pairs, ours, lambda pixels: (network(pixels) + 1.1e-3) * scale + offset)
+
+
 def test_an_answer_that_is_not_a_number_is_refused(pairs: tuple[Golden, ...], contract: Contract) -> None:
     with pytest.raises(ModelError, match="a probability differs by nan"):
         golden.check(pairs, contract, lambda pixels: network(pixels) * np.float32(np.nan))
@@ -99,7 +114,7 @@ def test_a_damaged_picture_is_refused(pairs: tuple[Golden, ...], contract: Contr
         ({"pairs": {}}, "finetune.golden.pairs: {} is not allowed; it has to be a list"),
         ({"answers": []}, 'unknown key "answers"'),
         (
-            {"pairs": [{"name": "a", "file": "?", "pixels_sha256": "", "probabilities": []}]},
+            {"pairs": [{"name": "a", "file": "?", "pixels_sha256": "", "answers": []}]},
             'finetune.golden.pairs[0].file: "?" is not allowed; it has to be base64 text',
         ),
     ],

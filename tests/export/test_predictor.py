@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from finetune_export import model_file
-from finetune_export.contract import CONTRACT_KEY, GOLDEN_KEY, Contract
+from finetune_export.contract import CONTRACT_KEY, GOLDEN_KEY, Contract, Task
 from finetune_export.errors import ImageError, ModelError, RuntimeUnavailableError
 from finetune_export.image import Limits, Source, read_pixels
-from finetune_export.predictor import Prediction, Predictor
+from finetune_export.predictor import Predictor
 
 MakeGraph = Callable[..., onnx.ModelProto]
 Seal = Callable[..., bytes]
@@ -53,9 +53,10 @@ def test_a_prediction_names_the_picture_and_its_label(predictor: Predictor, file
     (prediction,) = predictor.predict(files[0])
     assert prediction.source == str(files[0])
     assert predictor.labels == prediction.labels == ("ant", "bee", "Käfer 甲")
-    assert prediction.probability == max(prediction.probabilities)
-    assert prediction.label == prediction.labels[prediction.probabilities.index(prediction.probability)]
-    assert sum(prediction.probabilities) == pytest.approx(1)
+    assert (predictor.task, prediction.task) == ("single-label", "single-label")
+    assert prediction.probability == max(prediction.answers)
+    assert prediction.label == prediction.labels[prediction.answers.index(prediction.probability)]
+    assert sum(prediction.answers) == pytest.approx(1)
 
 
 def test_answers_are_those_of_the_formula(predictor: Predictor, files: list[Path], contract: Contract) -> None:
@@ -64,28 +65,52 @@ def test_answers_are_those_of_the_formula(predictor: Predictor, files: list[Path
     logits = features @ np.random.default_rng(7).normal(0, 0.3, (48, 3)).astype(np.float32)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(predictor.embeddings(files), features, atol=1e-6)
-    assert np.allclose(predictor.probabilities(files), expected, atol=1e-6)
+    assert np.allclose(predictor.answers(files), expected, atol=1e-6)
 
 
-def test_the_top_labels_come_best_first() -> None:
-    prediction = Prediction("a.jpg", "c", 0.5, (0.2, 0.2, 0.5, 0.1), ("a", "b", "c", "d"))
-    assert prediction.top(3) == [("c", 0.5), ("a", 0.2), ("b", 0.2)]
-    assert len(prediction.top(9)) == 4
-    for k in (0, -1):
-        with pytest.raises(ValueError, match=f"k: {k} is not allowed; it has to be at least 1"):
-            prediction.top(k)
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_answers_of_other_tasks_are_those_of_their_formulas(
+    task: Task, task_path: Callable[[Task], Path], files: list[Path]
+) -> None:
+    predictor = Predictor(task_path(task))
+    logits = predictor.embeddings(files) @ np.random.default_rng(7).normal(0, 0.3, (48, 3)).astype(np.float32)
+    scaling = predictor.contract.scaling
+    expected = logits * scaling.scale + scaling.offset if scaling else 1 / (1 + np.exp(-logits))
+    answers = predictor.answers(files)
+    assert answers.dtype == np.float32
+    assert np.allclose(answers, expected, rtol=1e-5, atol=1e-6)
+    predictions = predictor.predict(files, batch_size=20)
+    assert np.allclose([each.answers for each in predictions], answers, rtol=1e-5, atol=1e-6)
+
+
+def test_each_label_that_reaches_its_threshold_is_given(task_path: Callable[[Task], Path], files: list[Path]) -> None:
+    found = Predictor(task_path("multi-label")).predict(files)
+    reach = np.array([each.answers for each in found]) >= [0.5, 0.3, 0.5]
+    assert [set(each.given) for each in found] == [
+        {label for label, reaches in zip(each.labels, row, strict=True) if reaches}
+        for each, row in zip(found, reach, strict=True)
+    ]
+    assert not any(each.abstains for each in found)
+
+
+def test_a_regression_answers_with_values_by_their_names(task_path: Callable[[Task], Path], files: list[Path]) -> None:
+    predictor = Predictor(task_path("regression"))
+    (prediction,) = predictor.predict(files[0])
+    assert (predictor.task, prediction.task, prediction.given) == ("regression", "regression", ())
+    assert list(prediction.values) == ["age", "weight in kg", "error"]
+    assert prediction.values["age"] == prediction.answers[0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 20, 100])
 def test_batches_of_any_size_answer_as_single_pictures_do(
     predictor: Predictor, files: list[Path], batch_size: int
 ) -> None:
-    singles = np.concatenate([predictor.probabilities(path) for path in files])
+    singles = np.concatenate([predictor.answers(path) for path in files])
     assert singles.dtype == np.float32
-    assert np.abs(predictor.probabilities(files, batch_size=batch_size) - singles).max() <= 1e-6
+    assert np.abs(predictor.answers(files, batch_size=batch_size) - singles).max() <= 1e-6
     predictions = predictor.predict(files, batch_size=batch_size)
     assert [prediction.source for prediction in predictions] == [str(path) for path in files]
-    assert np.allclose([prediction.probabilities for prediction in predictions], singles, atol=1e-6)
+    assert np.allclose([prediction.answers for prediction in predictions], singles, atol=1e-6)
 
 
 def test_paths_text_bytes_and_pictures_are_all_sources(predictor: Predictor, files: list[Path]) -> None:
@@ -93,14 +118,14 @@ def test_paths_text_bytes_and_pictures_are_all_sources(predictor: Predictor, fil
     sources: list[Source] = [path, str(path), path.read_bytes(), Image.open(path)]
     predictions = predictor.predict(iter(sources))
     assert [prediction.source for prediction in predictions] == [str(path), str(path), "<bytes>", "<image>"]
-    assert len({prediction.probabilities for prediction in predictions}) == 1
+    assert len({prediction.answers for prediction in predictions}) == 1
     for source in sources:
         assert len(predictor.predict(source)) == 1
 
 
 def test_no_pictures_have_no_answers(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
-    assert predictor.probabilities([]).shape == (0, 3)
+    assert predictor.answers([]).shape == (0, 3)
     assert predictor.embeddings([]).shape == (0, 48)
 
 
@@ -110,9 +135,9 @@ def test_a_batch_holds_at_least_one_picture(predictor: Predictor, files: list[Pa
 
 
 def test_eight_threads_get_the_same_answers(predictor: Predictor, files: list[Path]) -> None:
-    alone = predictor.probabilities(files)
+    alone = predictor.answers(files)
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda _: predictor.probabilities(files, batch_size=3), range(16)))
+        together = list(pool.map(lambda _: predictor.answers(files, batch_size=3), range(16)))
     assert all(np.abs(other - alone).max() <= 1e-6 for other in together)
 
 
@@ -133,7 +158,7 @@ def test_a_long_list_is_read_as_it_is_needed(predictor: Predictor, files: list[P
 def test_many_pictures_do_not_pile_up_in_memory(predictor: Predictor, files: list[Path]) -> None:
     tracemalloc.start()
     try:
-        predictor.probabilities((files[i % 20] for i in range(600)), batch_size=4)
+        predictor.answers((files[i % 20] for i in range(600)), batch_size=4)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -327,8 +352,8 @@ def test_a_run_may_have_no_time_limit(model_path: Path, files: list[Path]) -> No
 
 
 def test_threads_can_be_set(model_path: Path, files: list[Path]) -> None:
-    one = Predictor(model_path, threads=1).probabilities(files)
-    assert np.allclose(one, Predictor(model_path).probabilities(files), atol=1e-6)
+    one = Predictor(model_path, threads=1).answers(files)
+    assert np.allclose(one, Predictor(model_path).answers(files), atol=1e-6)
 
 
 def test_other_readers_find_their_keys(model: bytes) -> None:

@@ -42,19 +42,19 @@ def test_an_array_answers_as_the_picture_it_holds(
     Image.fromarray(array).save(tmp_path / "same.png")
     (from_array,), (from_file,) = predictor.predict(array), predictor.predict(tmp_path / "same.png")
     assert from_array.source == "<array>"
-    assert from_array.probabilities == from_file.probabilities
+    assert from_array.answers == from_file.answers
 
 
 def test_a_stack_of_arrays_is_as_many_pictures(predictor: Predictor) -> None:
     stack = np.random.default_rng(3).integers(0, 256, (5, 20, 30, 3), np.uint8)
-    answers = predictor.probabilities(stack, batch_size=1)
-    assert np.array_equal(answers, np.concatenate([predictor.probabilities(each) for each in stack]))
+    answers = predictor.answers(stack, batch_size=1)
+    assert np.array_equal(answers, np.concatenate([predictor.answers(each) for each in stack]))
 
 
 def test_rows_of_an_array_need_not_lie_side_by_side(predictor: Predictor) -> None:
     large = np.random.default_rng(3).integers(0, 256, (40, 60, 3), np.uint8)
     turned = large[::2, ::-2]
-    assert np.array_equal(predictor.probabilities(turned), predictor.probabilities(turned.copy()))
+    assert np.array_equal(predictor.answers(turned), predictor.answers(turned.copy()))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_file_may_be_any_buffer_or_path(predictor: Predictor, photo: Callable[
     alone = [predictor.predict(source)[0] for source in sources]
     assert alone == predictor.predict(sources, batch_size=1)
     assert [answer.source for answer in alone] == [str(tmp_path / "a.png")] * 3 + ["<bytes>"] * 3
-    assert len({answer.probabilities for answer in alone}) == 1
+    assert len({answer.answers for answer in alone}) == 1
 
 
 @pytest.mark.parametrize("wrong", [None, 3, True, 1.5, object(), io.BytesIO(b"GIF89a\n"), io.StringIO("a.png\n")])
@@ -113,10 +113,10 @@ def test_an_opened_picture_given_twice_is_decoded_once(predictor: Predictor, tmp
     pictures: dict[str, dict[str, Any]] = {"a.png": {}, "a.jpg": {"exif": turned}}
     for name, options in pictures.items():
         Image.fromarray(noise).save(tmp_path / name, **options)
-        expected = predictor.probabilities([tmp_path / name] * 4)
+        expected = predictor.answers([tmp_path / name] * 4)
         for _ in range(8):
             with Image.open(tmp_path / name) as picture:
-                assert np.array_equal(predictor.probabilities([picture] * 4), expected)
+                assert np.array_equal(predictor.answers([picture] * 4), expected)
 
 
 def test_an_opened_picture_is_decoded_by_the_thread_that_gave_it(predictor: Predictor) -> None:

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from finetune_export.contract import Contract
+from finetune_export.contract import Contract, Task
 from finetune_export.errors import ModelError, RuntimeUnavailableError, TimeLimitError
 from finetune_export.session import Session
 
@@ -62,6 +62,28 @@ def test_other_inputs_or_outputs_are_refused(
     with pytest.raises(ModelError) as refused:
         opened(model, contract)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "promised", "message"),
+    [
+        ("single-label", "regression", "its outputs are probabilities, embedding; it has to have 'values'"),
+        ("regression", "multi-label", "its outputs are values, embedding; it has to have 'probabilities'"),
+    ],
+)
+def test_the_answers_have_to_be_those_of_the_task(
+    made: Task, promised: Task, message: str, make_graph: MakeGraph, contract_of: Callable[[Task], Contract]
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        opened(make_graph(task=made), contract_of(promised))
+
+
+def test_values_that_are_not_numbers_never_answer(
+    make_graph: MakeGraph, contract_of: Callable[[Task], Contract]
+) -> None:
+    session = opened(make_graph(np.full((48, 3), np.nan, np.float32), task="regression"), contract_of("regression"))
+    with pytest.raises(ModelError, match="the network's values are not one row of finite numbers for each picture"):
+        session.run(np.zeros((1, 16, 16, 3), np.uint8), None)
 
 
 def test_the_labels_have_to_fit_the_output(make_graph: MakeGraph, contract: Contract) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune_export.bulk.sources import below
 from finetune_export.errors import ImageError, UsageError
-from finetune_export.image_gate import PICTURE_SUFFIXES
 from finetune_export.predictor import Prediction, Predictor
 
 Labelled = tuple[str, str]
@@ -41,14 +41,15 @@ class Score:
 def labelled_pictures(folder: Path, labels: Sequence[str]) -> list[Labelled]:
     """Return the pictures below a folder with their labels, which their folders are named after, in a fixed order.
 
-    Raises ``UsageError`` where the folder is missing, has no pictures, or has a folder that is not one of ``labels``.
+    Hidden files and folders are left out, and no linked folder is followed, as everywhere. Raises ``UsageError`` where
+    the folder is missing, has no pictures, or has a folder that is not one of ``labels`` or cannot be read.
     """
     if not folder.is_dir():
         raise UsageError(f"--data {folder}: not a folder; give one with a folder of pictures for each label")
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if unknown := [path.name for path in classes if path.name not in labels]:
         raise UsageError(f"--data {folder}: {unknown[0]!r} is not a label of the model; it has {_shown(labels)}")
-    found = [(str(path), parent.name) for parent in classes for path in _pictures(parent)]
+    found = [(path, parent.name) for parent in classes for path in _pictures(parent)]
     if not found:
         raise UsageError(f"--data {folder}: no pictures; it has to have a folder of pictures for each label")
     return found
@@ -70,8 +71,11 @@ def score(predictor: Predictor, pictures: Sequence[Labelled]) -> Score:
     return Score(right=right, judged=judged, refused=len(pictures) - judged)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+def _pictures(folder: Path) -> Iterator[str]:
+    for entry in below(str(folder)):
+        if entry.problem:
+            raise UsageError(f"--data {entry.path}: {entry.problem}; mend that, or leave it out")
+        yield entry.path
 
 
 def _shown(labels: Sequence[str]) -> str:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from finetune_export.bulk.sources import Entry
-from finetune_export.errors import ImageError, ModelError
+from finetune_export.contract import Task
+from finetune_export.errors import ImageError, ModelError, UsageError
 from finetune_export.golden_pictures import pictures as generated
 from finetune_export.image import Limits, Pixels
+from finetune_export.prediction import Prediction
 from finetune_export.predictor import Predictor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked about every picture: ``top`` labels (at least one), with the embedding or without it.
+    """What is asked about every picture: ``top`` labels with their probabilities, with the embedding or without it.
 
     ``model`` is the path of the model file, ``limits`` how large a picture may be, ``providers`` onnxruntime's.
+    ``task`` and ``labels`` are the model's, once the question is ``fitted`` to it.
     """
 
     model: str
-    top: int = 1
+    task: Task = "single-label"
+    labels: tuple[str, ...] = ()
+    top: int = 0
     embeddings: bool = False
     providers: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -32,10 +37,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer for one picture: its ``error``, or else everything but that.
+    """The answer for one picture: its ``error``, or else what the task has: a label, labels, or values.
 
-    ``top`` are the most probable labels, best first, and ``embedding`` what the network's head sees, if asked for.
-    Probabilities and embeddings have the digits that make the float32 unique.
+    ``labels`` are those that are given, most probable first, ``values`` in the order of the model's labels. ``top`` are
+    the most probable labels, best first, and ``embedding`` what the network's head sees, if asked for. Numbers have the
+    digits that make the float32 unique.
     """
 
     path: str
@@ -43,6 +49,8 @@ class Answer:
     label: str | None = None
     probability: float | None = None
     abstains: bool | None = None
+    labels: tuple[str, ...] | None = None
+    values: tuple[float, ...] | None = None
     top: tuple[tuple[str, float], ...] = ()
     embedding: tuple[float, ...] | None = None
 
@@ -57,6 +65,18 @@ def open_predictor(question: Question, *, check: bool) -> Predictor:
     return Predictor(
         question.model, check=check, providers=question.providers or None, threads=1, limits=question.limits
     )
+
+
+def fitted(question: Question, predictor: Predictor) -> Question:
+    """Return the question as the model can answer it: with its task and labels, and no more of these than it has.
+
+    Of single labels the best one is asked for at least. Raises ``UsageError`` for the top labels of a regression.
+    """
+    task, labels = predictor.task, predictor.labels
+    if question.top and task == "regression":
+        raise UsageError(f"--top {question.top}: {predictor.path} answers with values, not with labels; leave it out")
+    top = min(question.top or task == "single-label", len(labels))
+    return replace(question, task=task, labels=labels, top=top)
 
 
 def answer(predictor: Predictor, question: Question, batch: Sequence[Entry]) -> list[Answer]:
@@ -103,16 +123,28 @@ def _pixels_or_problem(predictor: Predictor, entry: Entry) -> Pixels | str:
         return exc.reason
 
 
-def _answer(predictor: Predictor, question: Question, path: str, probabilities: Any, embedding: Any) -> Answer:
-    prediction = predictor.prediction(path, probabilities)
+def _answer(predictor: Predictor, question: Question, path: str, answers: Any, embedding: Any) -> Answer:
+    prediction = predictor.prediction(path, answers)
+    top = prediction.top(question.top) if question.top else []
     return Answer(
         path,
-        label=prediction.label,
-        probability=_short(prediction.probability),
-        abstains=prediction.abstains,
-        top=tuple((label, _short(probability)) for label, probability in prediction.top(question.top)),
+        **_of_the_task(prediction),
+        top=tuple((label, _short(probability)) for label, probability in top),
         embedding=tuple(map(_short, embedding)) if question.embeddings else None,
     )
+
+
+def _of_the_task(prediction: Prediction) -> dict[str, Any]:
+    """Return what an answer has besides the top labels."""
+    if prediction.task == "regression":
+        return {"values": tuple(map(_short, prediction.answers))}
+    if prediction.task == "multi-label":
+        return {"labels": prediction.given}
+    return {
+        "label": prediction.label,
+        "probability": _short(prediction.probability),
+        "abstains": prediction.abstains,
+    }
 
 
 def _short(value: float) -> float:

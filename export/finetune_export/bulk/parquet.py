@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from finetune_export.bulk import formats
 from finetune_export.bulk.answers import Answer, Question
 from finetune_export.errors import ResourceError
 
@@ -29,24 +30,27 @@ def write(path: Path, answers: Iterable[Answer], question: Question) -> None:
     schema = _schema(pyarrow, question)
     remaining = iter(answers)
     with import_module("pyarrow.parquet").ParquetWriter(path, schema) as writer:
-        while rows := [_row(answer) for answer in islice(remaining, ROWS_IN_A_GROUP)]:
+        while rows := [_row(answer, question) for answer in islice(remaining, ROWS_IN_A_GROUP)]:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
 
 
 def _schema(pyarrow: Any, question: Question) -> Any:
     text, number = pyarrow.string(), pyarrow.float32()
-    columns = {
+    kinds = {
         "path": text,
         "label": text,
+        "labels": pyarrow.list_(text),
         "probability": number,
         "abstains": pyarrow.bool_(),
         "top": pyarrow.list_(pyarrow.struct({"label": text, "probability": number})),
         "error": text,
+        "embedding": pyarrow.list_(number),
     }
-    return pyarrow.schema({**columns, "embedding": pyarrow.list_(number)} if question.embeddings else columns)
+    if question.task == "regression":
+        kinds |= dict.fromkeys(formats.value_columns(question.labels), number)
+    return pyarrow.schema({column: kinds[column] for column in formats.row(Answer(""), question)})
 
 
-def _row(answer: Answer) -> dict[str, Any]:
-    top = [{"label": label, "probability": probability} for label, probability in answer.top]
+def _row(answer: Answer, question: Question) -> dict[str, Any]:
     path = answer.path.encode(errors="backslashreplace").decode()
-    return {**vars(answer), "path": path, "top": top}
+    return {**formats.row(answer, question), "path": path}

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -78,7 +79,7 @@ class Part:
 
     def append(self, answers: Sequence[Answer]) -> None:
         """Add rows; they outlive the process at once, and a loss of power after ``SYNC_INTERVAL_S``."""
-        text = "".join(formats.to_json(answer, self._question) + "\n" for answer in answers)
+        text = "".join(json.dumps(vars(answer), ensure_ascii=False) + "\n" for answer in answers)
         self._write(text.encode(errors="backslashreplace"))
         self._count(answers)
         if time.monotonic() - self._synced_at > SYNC_INTERVAL_S:
@@ -130,8 +131,9 @@ class Part:
 
     def _answer(self, line: bytes) -> Answer:
         try:
-            return formats.from_json(line)
-        except ValueError as exc:
+            found = json.loads(line)
+            return Answer(*(_hashable(found[each.name]) for each in fields(Answer)))
+        except (ValueError, TypeError, KeyError) as exc:
             raise self._refused("a row is damaged") from exc
 
     def _write(self, data: bytes) -> None:
@@ -166,6 +168,11 @@ def _lock(descriptor: int) -> bool:
         except BlockingIOError:
             return False
     return True
+
+
+def _hashable(value: Any) -> Any:
+    """Return a value of JSON as the answer had it, with tuples for lists."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _difference(found: bytes, facts: Facts) -> str:

@@ -47,10 +47,18 @@ def entries(sources: Iterable[str], *, null: bool = False) -> Iterator[Entry]:
             yield from _entries_of(source)
 
 
+def below(folder: str) -> Iterator[Entry]:
+    """Yield the pictures below a folder, by name; one that cannot be read is an entry with a problem.
+
+    Hidden ones are left out, and no linked folder is followed.
+    """
+    return _walk(folder, _ANYTHING)
+
+
 def _entries_of(source: str) -> Iterator[Entry]:
     if os.path.isdir(source):  # noqa: PTH112 - which takes any text for a path
         kinds = ", ".join(PICTURE_SUFFIXES)
-        yield from _or(_walk(source, _ANYTHING), Entry(source, f"a folder without pictures; they end with {kinds}"))
+        yield from _or(below(source), Entry(source, f"a folder without pictures; they end with {kinds}"))
     else:
         yield Entry(source)
 

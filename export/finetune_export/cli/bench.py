@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 REFUSED, UNAVAILABLE = 4, 6
 MOST = 1024
 """Threads or pictures of a run; more would only fill the memory."""
+ONLY_SINGLE = "accuracy is measured of single labels only, so leave --data out"
 FLOOR_HELP = """0 to 1, needs --data: status 4 if a model is below, 6 if one has no accuracy on a provider;
 pictures that cannot be read count as wrong"""
 EXAMPLES = """examples:
@@ -31,7 +32,7 @@ def add(subparsers: Any) -> None:
 with known labels, accuracy. Every round of every row is a process of its own."""
     parser = subparsers.add_parser("bench", description=description, epilog=EXAMPLES)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="an .onnx file, or a folder that a target wrote")
-    parser.add_argument("--data", type=Path, help="folder with a folder of pictures for each label")
+    parser.add_argument("--data", type=Path, help="folder with a folder of pictures for each label; single labels only")
     parser.add_argument("--min-accuracy", type=_share, help=FLOOR_HELP)
     parser.add_argument(
         "--provider", action="extend", type=_names, help="onnxruntime's: CPU or CPU,CUDA …, or all (default CPU)"
@@ -66,8 +67,10 @@ def _checked(models: Sequence[str], data: Path | None) -> list[Labelled]:
 
     pictures: list[Labelled] = []
     for model in models:
-        labels = Predictor(model, threads=1).labels
-        pictures = labelled_pictures(data, labels) if data else []
+        predictor = Predictor(model, threads=1)
+        if data and predictor.task != "single-label":
+            raise UsageError(f"--data {data}: {model} is a {predictor.task} model; {ONLY_SINGLE}")
+        pictures = labelled_pictures(data, predictor.labels) if data else []
     return pictures
 
 

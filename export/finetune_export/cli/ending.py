@@ -35,12 +35,13 @@ def _status(command: Callable[[], object], program: str) -> int:
     try:
         status = command()
         print(end="", flush=True)  # a full disk or a closed pipe shows here, and not after the status was decided
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as ending:
+        print(f"{program}: {str(ending) or 'interrupted.'}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as ending:
         if ending.code == TERMINATED:
-            print(f"{program}: terminated.", file=sys.stderr)
+            said = ending.args[0] if ending.args and isinstance(ending.args[0], str) else "terminated."
+            print(f"{program}: {said}", file=sys.stderr)
         raise
     except BrokenPipeError:  # the reader of our output went away: `finetune list backbones | head`
         _discard_output()

@@ -10,6 +10,11 @@ from finetune_export.cli.output import print_json, print_table
 if TYPE_CHECKING:
     from finetune_export import Contract
 
+_OUTPUTS = {
+    "single-label": "labels, one of which is right",
+    "multi-label": "labels, each of which may be right",
+    "regression": "values",
+}
 EXAMPLES = """examples:
   %(prog)s model.onnx
   %(prog)s model.onnx --json"""
@@ -34,14 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _rows(contract: Contract) -> list[tuple[str, str]]:
     p, data = contract.preprocessing, contract.dataset
-    temperature = f", temperature {contract.calibration.temperature:g}"
+    outputs = "values" if contract.task == "regression" else "labels"
     return [
-        ("task", f"{contract.task}, {len(contract.labels)} labels"),
-        *(("" if index else "labels", f"{index}  {label}") for index, label in enumerate(_labels(contract))),
+        ("task", f"{contract.task}, {len(contract.labels)} {_OUTPUTS[contract.task]}"),
+        *(("" if index else outputs, f"{index}  {label}") for index, label in enumerate(_labels(contract))),
         ("input", f"image: {p.dtype} (N, {p.image_size_px}, {p.image_size_px}, 3), {p.layout}, {p.colour_order}"),
         ("pictures", f"EXIF orientation {p.exif_orientation}, {p.animation}, alpha {p.alpha}, 16 bit {p.sixteen_bit}"),
         ("resize", f"{p.crop} of {p.crop_fraction:g} of the shorter side, {p.resize_filter}, to {p.image_size_px} px"),
-        ("in the graph", f"mean {_numbers(p.mean)}, std {_numbers(p.std)} on 0..1{temperature}, softmax"),
+        ("in the graph", f"mean {_numbers(p.mean)}, std {_numbers(p.std)} on 0..1{_last_step(contract)}"),
         ("precision", contract.precision),
         ("metrics", ", ".join(f"{name} {value:.4f}" for name, value in contract.metrics.items())),
         ("backbone", f"{contract.backbone.name}, weights {contract.backbone.weights}{_licence(contract)}"),
@@ -55,11 +60,24 @@ def _rows(contract: Contract) -> list[tuple[str, str]]:
 
 
 def _labels(contract: Contract) -> list[str]:
-    """Return the labels, with the probability below which the model abstains where there is one."""
-    thresholds = contract.thresholds
-    return [
-        f"{label}, abstains below {thresholds[label]:g}" if label in thresholds else label for label in contract.labels
-    ]
+    """Return the labels, each with its threshold where it has one, or with its values in the training pictures."""
+    labels, thresholds, scaling = contract.labels, contract.thresholds, contract.scaling
+    if scaling:
+        values = zip(labels, scaling.offset, scaling.scale, strict=True)
+        return [
+            f"{label}, mean {mean:g}, standard deviation {deviation:g} in training" for label, mean, deviation in values
+        ]
+    if contract.task == "multi-label":
+        return [f"{label}, given from {contract.threshold_of(label):g}" for label in labels]
+    return [f"{label}, abstains below {thresholds[label]:g}" if label in thresholds else label for label in labels]
+
+
+def _last_step(contract: Contract) -> str:
+    """Return what the graph does to the network's outputs, so that they are answers."""
+    if contract.task == "regression":
+        return ", output × standard deviation + mean"
+    function = "softmax" if contract.task == "single-label" else "sigmoid"
+    return f", temperature {contract.calibration.temperature:g}, {function}"
 
 
 def _licence(contract: Contract) -> str:

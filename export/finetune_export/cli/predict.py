@@ -9,15 +9,18 @@ from typing import Any
 
 from finetune_export.errors import ImageError, UsageError
 
+_TOP = "so many of the most probable labels, with their probabilities [1; of several labels, none]"
 TABLE, PARQUET = "table", "parquet"
 FILE_FORMATS = ("csv", "jsonl", "json", PARQUET)
 
-DESCRIPTION = """Classify pictures with an exported model.
+DESCRIPTION = """Say what an exported model sees in pictures.
 
 A source is a picture, a folder (all pictures below it, hidden ones left out), a quoted pattern such as
-'in/**/*.jpg', or - for a list on stdin. Each picture is one row, in the order of the sources: path, label,
-probability, abstains (whether the probability is below the label's threshold; a question mark in the table),
-error, and the top labels. A picture that cannot be read is a row with the reason, and makes the exit status 3.
+'in/**/*.jpg', or - for a list on stdin. Each picture is one row, in the order of the sources: path, what the
+model says, and error. A model of single labels says label, probability, abstains (whether the probability is
+below the label's threshold; a question mark in the table) and the top labels; one of several labels says those
+that reach their thresholds; a regression says its values. A picture that cannot be read is a row with the
+reason, and makes the exit status 3.
 
 With --out, the rows so far are in FILE.part: a run that was stopped or killed is continued by the same command,
 and ends with the same file."""
@@ -40,7 +43,7 @@ def add(subparsers: Any) -> None:
 
 
 def _add_output(group: Any) -> None:
-    group.add_argument("--top", type=_whole, default=1, metavar="K", help="how many labels for each picture [1]")
+    group.add_argument("--top", type=_whole, metavar="K", help=_TOP)
     group.add_argument("--embeddings", action="store_true", help="what the network's head sees, too; not in csv")
     group.add_argument("--out", type=Path, metavar="FILE", help="write a .csv, .jsonl, .json or .parquet file")
     group.add_argument("--format", choices=(TABLE, *FILE_FORMATS), help="[the ending of FILE; without FILE, table]")
@@ -62,7 +65,7 @@ def _add_work(group: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Classify the pictures, and return 3 if one of them was refused."""
+    """Ask about the pictures, and return 3 if one of them was refused."""
     kind = _format(arguments)
     from finetune_export.cli.prediction import Work
 

@@ -7,7 +7,6 @@ import hashlib
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -18,14 +17,13 @@ import PIL
 
 from finetune_export import __version__
 from finetune_export.bulk import formats, job, sources
-from finetune_export.bulk.answers import Answer, Question, open_predictor
+from finetune_export.bulk.answers import Answer, Question, fitted, open_predictor
 from finetune_export.bulk.part import Part
 from finetune_export.bulk.sources import Entry
-from finetune_export.cli.output import cells, pad, print_note, visible
+from finetune_export.cli.answer_table import table
+from finetune_export.cli.output import print_note
 from finetune_export.cli.progress import Progress
 from finetune_export.image import Limits
-
-WIDEST_LABEL = 32  # that others are aligned with
 
 
 class Work:
@@ -36,7 +34,8 @@ class Work:
         self._kind = kind
         question = _question(arguments)
         self._predictor = open_predictor(question, check=not arguments.no_check)
-        self._question = replace(question, top=min(question.top, len(self._predictor.labels)))
+        self._question = fitted(question, self._predictor)
+        formats.refuse_unfit(kind, self._question)
         for note in self._predictor.notes:
             print_note(arguments, note)
 
@@ -132,25 +131,21 @@ class Work:
     def _lines(self, answers: Iterable[Answer]) -> Iterator[str]:
         if self._kind in formats.TEXT_FORMATS:
             return formats.TEXT_FORMATS[self._kind](answers, self._question)
-        return self._table(answers)
+        return table(self._answered(answers), self._question)
 
-    def _table(self, answers: Iterable[Answer]) -> Iterator[str]:
-        """Yield a line for each answer, its path last, so that they are aligned before all of them are known."""
-        width = min(WIDEST_LABEL, max(map(cells, self._predictor.labels)) + 1)
+    def _answered(self, answers: Iterable[Answer]) -> Iterator[Answer]:
+        """Yield the answers that are no errors; of the others, the errors are told."""
         for answer in answers:
-            if answer.error is not None:
+            if answer.error is None:
+                yield answer
+            else:
                 print_note(self._arguments, f"{answer.path}: {answer.error}")
-                continue
-            labels = [(label, f"{probability:6.1%}") for label, probability in answer.top]
-            labels[0] = (labels[0][0] + "?" * bool(answer.abstains), labels[0][1])
-            shown = "".join(f"{probability}  {pad(label, width)}  " for label, probability in labels)
-            yield visible(shown + answer.path) + "\n"
 
 
 def _question(arguments: argparse.Namespace) -> Question:
     return Question(
         model=arguments.model,
-        top=arguments.top,
+        top=arguments.top or 0,
         embeddings=arguments.embeddings,
         providers=tuple(arguments.provider),
         limits=Limits(max_bytes=arguments.max_file_mb * 2**20, max_pixels=arguments.max_megapixels * 10**6),

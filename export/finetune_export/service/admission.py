@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from finetune_export.errors import ImageError
 from finetune_export.image import Pixels
-from finetune_export.predictor import Prediction
+from finetune_export.prediction import Prediction
 from finetune_export.service.metrics import Metrics
 from finetune_export.service.problems import Problem
 from finetune_export.service.threads import Threads
@@ -24,7 +24,7 @@ Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class Engine:
-    """Threads that decode and classify, first come, first served: ``concurrency`` pictures at once, ``queue`` waiting.
+    """Threads that decode and run, first come, first served: ``concurrency`` pictures at once, ``queue`` waiting.
 
     It belongs to one event loop. Work whose task is cancelled before it starts is never started.
     """
@@ -50,19 +50,19 @@ class Engine:
         self._admitted += pictures
         self._metrics.admitted.set(self._admitted)
 
-    async def classify(self, served: Served, pictures: Sequence[bytes]) -> list[Prediction | ImageError]:
+    async def predict(self, served: Served, pictures: Sequence[bytes]) -> list[Prediction | ImageError]:
         """Return a prediction, or why there is none, for each picture file, in order.
 
         Raises ``ModelError`` or ``TimeLimitError`` where the network fails.
         """
-        return await self._each([partial(_classify, served, data) for data in pictures])
+        return await self._each([partial(_predict, served, data) for data in pictures])
 
     async def decode(self, served: Served, pictures: Sequence[bytes]) -> list[Pixels | ImageError]:
         """Return pixels, uint8 (H, W, 3), or why there are none, for each picture file, in order."""
         return await self._each([partial(_decode, served, data) for data in pictures])
 
     async def run(self, served: Served, pixels: Pixels) -> Outputs:
-        """Return probabilities (N, K) and embeddings (N, D) of pixels, uint8 (N, H, W, 3), in one run."""
+        """Return answers (N, K) and embeddings (N, D) of pixels, uint8 (N, H, W, 3), in one run."""
         return (await self._each([partial(served.predictor.run, pixels)]))[0]
 
     def close(self) -> None:
@@ -94,12 +94,12 @@ class Places:
         self._engine.hold(-self._pictures)
 
 
-def _classify(served: Served, data: bytes) -> Prediction | ImageError:
+def _predict(served: Served, data: bytes) -> Prediction | ImageError:
     pixels = _decode(served, data)
     if isinstance(pixels, ImageError):
         return pixels
-    probabilities, _ = served.predictor.run(pixels[np.newaxis])
-    return served.predictor.prediction("", probabilities[0])
+    answers, _ = served.predictor.run(pixels[np.newaxis])
+    return served.predictor.prediction("", answers[0])
 
 
 def _decode(served: Served, data: bytes) -> Pixels | ImageError:

@@ -1,8 +1,8 @@
 """The Open Inference Protocol v2 over REST, with its binary tensor and classification extensions.
 
 What goes in is either ``image``, UINT8 [N, S, S, 3], pixels as the contract's preprocessing leaves them, or ``file``,
-BYTES [N], picture files, which the service then prepares itself. What comes out is ``probabilities``, FP32 [N, K], and
-``embedding``, FP32 [N, D]. Specification: https://github.com/kserve/open-inference-protocol.
+BYTES [N], picture files, which the service then prepares itself. What comes out is ``probabilities``, FP32 [N, K], or
+``values`` for regression, and ``embedding``, FP32 [N, D]. Specification: https://github.com/kserve/open-inference-protocol.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from finetune_export.service.bodies import read_body, while_connected
 from finetune_export.service.models import Served
 from finetune_export.service.problems import Problem, problem_of
 from finetune_export.service.settings import Settings
+from finetune_export.session import outputs_of
 
 EXTENSIONS = ("binary_tensor_data", "classification")
 JSON_LENGTH = "Inference-Header-Content-Length"
 PLATFORM = "onnxruntime_onnx"
 INPUTS = ("image", "file")
-OUTPUTS = ("probabilities", "embedding")
 _REQUEST = {"id": str, "parameters": dict, "inputs": list, "outputs": list}
 _OUTPUT = {"name": str, "parameters": dict}
 _ASKED = {"binary_data": bool, "classification": int}
@@ -83,7 +83,8 @@ async def model(request: Request) -> Response:
     served = _served(request)
     side_px = served.predictor.contract.preprocessing.image_size_px
     widths = (len(served.predictor.labels), served.predictor.features)
-    outputs = [_described(name, "FP32", width) for name, width in zip(OUTPUTS, widths, strict=True)]
+    names = outputs_of(served.predictor.task)
+    outputs = [_described(name, "FP32", width) for name, width in zip(names, widths, strict=True)]
     inputs = [_described("image", "UINT8", side_px, side_px, 3)]
     head = {"name": served.name, "versions": [served.version], "platform": PLATFORM}
     return JSONResponse({**head, "inputs": inputs, "outputs": outputs})
@@ -117,7 +118,7 @@ async def infer(request: Request) -> Response:
     body = await read_body(request, settings)
     asked = read(body, request.headers.get(JSON_LENGTH), served, settings)
     results = await while_connected(request, _run(request, served, asked.pictures))
-    values = dict(zip(OUTPUTS, results, strict=True))
+    values = dict(zip(outputs_of(served.predictor.task), results, strict=True))
     outputs = [_output(each, values[each.name], served.predictor.labels) for each in asked.outputs]
     head = {"model_name": served.name, "model_version": served.version}
     return _response(*tensors.dump({**head, "id": asked.id} if asked.id is not None else head, outputs))
@@ -132,7 +133,9 @@ def read(body: bytes, json_length: str | None, served: Served, settings: Setting
     given = tensors.read_input(found["inputs"][0], binary)
     if given.name not in INPUTS:
         raise given.wrong(f"there is no such input; it has to be {' or '.join(INPUTS)}")
-    return Inference(found.get("id"), _pictures(given, served, settings), _asked(found))
+    return Inference(
+        found.get("id"), _pictures(given, served, settings), _asked(found, outputs_of(served.predictor.task))
+    )
 
 
 def _pictures(given: tensors.Input, served: Served, settings: Settings) -> Pixels | list[bytes]:
@@ -142,22 +145,22 @@ def _pictures(given: tensors.Input, served: Served, settings: Settings) -> Pixel
     return tensors.read_pixels(given, side_px, settings.max_pictures)
 
 
-def _asked(found: dict[str, Any]) -> list[Asked]:
-    """Return the outputs asked for, all of them if none is named."""
+def _asked(found: dict[str, Any], names: Sequence[str]) -> list[Asked]:
+    """Return the outputs asked for of those with these names, all of them if none is named."""
     binary = tensors.parameters(found, "request", {"binary_data_output": bool}).get("binary_data_output", False)
     if "outputs" not in found:
-        return [Asked(name, binary) for name in OUTPUTS]
-    asked = [_one_asked(each, f"outputs[{i}]", binary) for i, each in enumerate(found["outputs"])]
+        return [Asked(name, binary) for name in names]
+    asked = [_one_asked(each, f"outputs[{i}]", names, binary) for i, each in enumerate(found["outputs"])]
     if len({each.name for each in asked}) != len(asked) or not asked:
         raise Problem(400, "outputs: each has to be named once, and at least one; leave it out for all")
     return asked
 
 
-def _one_asked(value: Any, where: str, binary: bool) -> Asked:
+def _one_asked(value: Any, where: str, names: Sequence[str], binary: bool) -> Asked:
     found = tensors.members(value, where, _OUTPUT, ("name",))
     where = f"output {tensors.show(found['name'])}"
-    if found["name"] not in OUTPUTS:
-        raise Problem(400, f"{where}: there is no such output; it has to be {' or '.join(OUTPUTS)}")
+    if found["name"] not in names:
+        raise Problem(400, f"{where}: there is no such output; it has to be {' or '.join(names)}")
     parameters = tensors.parameters(found, where, _ASKED)
     classes = parameters.get("classification")
     if classes is not None and found["name"] != "probabilities":
@@ -173,7 +176,7 @@ async def _run(request: Request, served: Served, pictures: Pixels | list[bytes])
         if isinstance(pictures, list):
             pictures = await _decoded(request, served, pictures)
         outputs = await engine.run(served, pictures)
-    request.app.state.metrics.pictures(served.name, "classified", len(pictures))
+    request.app.state.metrics.pictures(served.name, "answered", len(pictures))
     return outputs
 
 

@@ -40,7 +40,7 @@ class Metrics:
             registry=self._registry,
             buckets=SECONDS,
         )
-        self._pictures = self._counter("pictures", "Pictures classified or refused.", "model", "outcome")
+        self._pictures = self._counter("pictures", "Pictures answered or refused.", "model", "outcome")
         self._refused = self._counter("refused", "Requests refused because something is full.", "reason")
         self._reloads = self._counter("reloads", "Model files that changed.", "model", "outcome")
         self._model = self._gauge("model_info", "The models that answer: 1.", "livemax", "model", "version")
@@ -59,7 +59,7 @@ class Metrics:
         children[1].observe(seconds)
 
     def pictures(self, model: str, outcome: str, count: int = 1) -> None:
-        """Count pictures that were ``classified`` or ``refused``."""
+        """Count pictures that were ``answered`` or ``refused``."""
         child = self._by_outcome.get((model, outcome))
         if child is None:
             child = self._by_outcome[model, outcome] = self._pictures.labels(model, outcome)

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from finetune_export import __version__
+from finetune_export.contract import Task
 from finetune_export.service import openapi_schemas
 from finetune_export.service.inference import JSON_LENGTH
 from finetune_export.service.models import Served
@@ -17,7 +18,7 @@ from finetune_export.service.settings import Settings
 
 Json = dict[str, Any]
 
-_DESCRIPTION = """Classifies pictures with models that finetune exported.
+_DESCRIPTION = """Answers for pictures with models that finetune exported: with labels, or with values.
 
 `POST /predict` takes picture files. The Open Inference Protocol v2 under `/v2` takes and gives tensors, as JSON or as
 binary data. Every answer has the header `X-Request-Id` (yours, if you send one), and every error is one line:
@@ -48,13 +49,14 @@ async def openapi(request: Request) -> Response:
 def document(settings: Settings, served: Mapping[str, Served]) -> Json:
     """Return the document for these settings and the models as they are now, by their names."""
     sides_px = sorted({each.predictor.contract.preprocessing.image_size_px for each in served.values()})
+    tasks = _tasks(served)
     return {
         "openapi": "3.1.0",
         "info": {"title": "finetune-export", "version": __version__, "description": _DESCRIPTION},
         "security": [{"token": []}] if settings.token else [],
         "paths": _paths(settings, served),
         "components": {
-            "schemas": openapi_schemas.schemas(settings, sides_px),
+            "schemas": openapi_schemas.schemas(settings, sides_px, tasks),
             "responses": {str(status): _error(status) for status in _ERRORS},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}} if settings.token else {},
         },
@@ -68,25 +70,25 @@ def _paths(settings: Settings, served: Mapping[str, Served]) -> Json:
     errors = (401,) if settings.token else ()
     name = _in_path("name", list(served))
     version = _in_path("version", sorted({each.version for each in served.values()}))
-    paths: Json = {"/predict": {"post": _predict(settings, errors)}} if len(served) == 1 else {}
-    paths["/models/{name}/predict"] = {"parameters": [name], "post": _predict(settings, errors)}
+    paths: Json = {"/predict": {"post": _predict(settings, served, errors)}} if len(served) == 1 else {}
+    paths["/models/{name}/predict"] = {"parameters": [name], "post": _predict(settings, served, errors)}
     paths |= _server(errors)
     paths |= _model("/v2/models/{name}", [name], errors)
     paths |= _model("/v2/models/{name}/versions/{version}", [name, version], errors)
     return {**paths, **_about(errors), **_page()}
 
 
-def _predict(settings: Settings, errors: tuple[int, ...]) -> Json:
+def _predict(settings: Settings, served: Mapping[str, Served], errors: tuple[int, ...]) -> Json:
     top = {
         "name": "top",
         "in": "query",
-        "description": "How many of the most probable labels to name.",
+        "description": "How many of the most probable labels to name; not for a model with values.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999, "default": 5},
     }
-    summary = f"Classify a picture, or up to {settings.max_pictures} in a form"
+    summary = f"Answer for a picture, or up to {settings.max_pictures} in a form"
     return {
         **_operation(summary, _json("PredictAnswer"), errors + _RUN_ERRORS),
-        "parameters": [top],
+        "parameters": [top] if _tasks(served) != ["regression"] else [],
         "requestBody": {
             "required": True,
             "description": f"A picture file; at most {settings.max_body_bytes} bytes altogether.",
@@ -150,11 +152,15 @@ def _about(errors: tuple[int, ...]) -> Json:
 
 def _page() -> Json:
     return {
-        "/": {"get": _open("A page to classify a picture on", _any("text/html"))},
+        "/": {"get": _open("A page to ask about a picture on", _any("text/html"))},
         "/page.css": {"get": _open("Its style", _any("text/css"))},
         "/page.js": {"get": _open("Its script", _any("text/javascript"))},
         "/icon.svg": {"get": _open("Its icon", _any("image/svg+xml"))},
     }
+
+
+def _tasks(served: Mapping[str, Served]) -> list[Task]:
+    return sorted({each.predictor.task for each in served.values()})
 
 
 # ── parts ───────────────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +31,34 @@ def test_hidden_folders_and_files_that_are_no_pictures_do_not_count(picture_fold
     folder = picture_folder(("ant", ".cache"), count=1)
     (folder / "ant" / "readme.md").write_text("about ants")
     assert [label for _, label in labelled_pictures(folder, LABELS)] == ["ant"]
+
+
+def test_hidden_pictures_do_not_count_and_linked_folders_are_not_followed(picture_folder: Callable[..., Path]) -> None:
+    folder = picture_folder(("ant", "bee"), count=1)
+    hidden = folder / "ant" / ".thumbnails"
+    hidden.mkdir()
+    shutil.copy(folder / "ant" / "000.jpg", hidden / "000.jpg")
+    shutil.copy(folder / "ant" / "000.jpg", folder / "ant" / ".000.jpg")
+    (folder / "ant" / "bees").symlink_to(folder / "bee", target_is_directory=True)
+    assert [path for path, _ in labelled_pictures(folder, LABELS)] == [
+        str(folder / name / "000.jpg") for name in ("ant", "bee")
+    ]
+
+
+def test_a_folder_that_cannot_be_read_is_refused(
+    picture_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = picture_folder(("ant", "bee"), count=1)
+    scandir = os.scandir
+
+    def locked(path: str) -> Any:
+        if path == str(folder / "bee"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(UsageError, match=r"--data .*bee: the folder cannot be read \(Permission denied\); mend that"):
+        labelled_pictures(folder, LABELS)
 
 
 def test_a_folder_that_is_no_label_is_refused_with_those_there_are(picture_folder: Callable[..., Path]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetune_export.bulk import formats
 from finetune_export.bulk.answers import Answer, Question
 from finetune_export.bulk.job import batched
 from finetune_export.bulk.part import Part
@@ -97,6 +99,31 @@ def test_the_file_has_the_rows_and_the_part_is_gone(out: Path, part: Path, quest
     assert [path.name for path in out.parent.iterdir() if "out." in path.name] == ["out.jsonl"]
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        (Question(model="m", top=2), answered(NAMES[0])),
+        (Question(model="m", top=1, embeddings=True), replace(answered(NAMES[0]), embedding=(0.1, -2.5e-30))),
+        (Question(model="m", task="multi-label", top=1), Answer(NAMES[0], labels=("é", "b"), top=(("é", 0.9),))),
+        (Question(model="m", task="multi-label"), Answer(NAMES[0], labels=())),
+        (Question(model="m", task="regression", labels=("age", "error")), Answer(NAMES[0], values=(0.1, -1e30))),
+    ],
+)
+def test_rows_that_were_taken_up_again_are_written_as_those_that_were_not(
+    question: Question, found: Answer, kind: str, out: Path, tmp_path: Path
+) -> None:
+    answers = [found, Answer(NAMES[1], error="the file is empty")]
+    with begin(out, question) as part:
+        part.append(answers)
+    with begin(out, question) as again:
+        assert list(again.remaining(batches(names=NAMES[:2]))) == []
+        again.finish(kind)
+
+    formats.write(kind, tmp_path / "at once", answers, question)
+    assert out.read_bytes() == (tmp_path / "at once").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("facts", "text"),
     [
@@ -138,7 +165,7 @@ def test_fewer_pictures_than_before_are_refused(out: Path, part: Path, question:
 
 
 def test_a_damaged_row_is_refused(out: Path, part: Path, question: Question) -> None:
-    part.write_bytes(part.read_bytes().replace(b'"top": [{"label"', b'"tip": [{"label"', 1))
+    part.write_bytes(part.read_bytes().replace(b'"top": [[', b'"tip": [[', 1))
     with begin(out, question) as again, pytest.raises(UsageError, match="a row is damaged; begin anew"):
         again.remaining(batches())
 

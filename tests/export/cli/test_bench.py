@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from finetune_export.cli import run
+from finetune_export.contract import Task
 from finetune_export.errors import ModelError, UsageError
 from finetune_export.predictor import Predictor
 
@@ -62,6 +63,16 @@ def test_several_models_stand_side_by_side(
     assert bench(model_path, folder) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
     assert [row.split()[0] for row in rows] == [str(model_path), str(folder)]
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_pictures_are_for_models_of_single_labels(task: Task, task_path: Callable[[Task], Path], data: Path) -> None:
+    model = task_path(task)
+    with pytest.raises(UsageError) as refused:
+        bench(model, "--data", data)
+    told = "accuracy is measured of single labels only, so leave --data out"
+    assert str(refused.value) == f"--data {data}: {model} is a {task} model; {told}"
+    assert bench(model) == 0
 
 
 def test_pictures_give_the_accuracy_and_those_refused_are_counted(

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from finetune_export import Contract, read_contract
+from finetune_export.contract import Task
 
 from .conftest import Said
 
@@ -43,6 +44,54 @@ def test_inspect_shows_below_which_probability_the_model_abstains(cli: Callable[
     assert "labels        0  ant, abstains below 0.9" in rows
     assert "              1  bee" in rows
     assert "precision     int8" in rows
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (
+            "single-label",
+            [
+                "task          single-label, 3 labels, one of which is right",
+                "labels        0  ant",
+                "in the graph  mean 0.485 0.456 0.406, std 0.229 0.224 0.225 on 0..1, temperature 1, softmax",
+            ],
+        ),
+        (
+            "multi-label",
+            [
+                "task          multi-label, 3 labels, each of which may be right",
+                "labels        0  ant, given from 0.5",
+                "              1  bee, given from 0.3",
+                "in the graph  mean 0.485 0.456 0.406, std 0.229 0.224 0.225 on 0..1, temperature 1, sigmoid",
+            ],
+        ),
+        (
+            "regression",
+            [
+                "task          regression, 3 values",
+                "values        0  age, mean 40, standard deviation 12.5 in training",
+                "              1  weight in kg, mean -70, standard deviation 8 in training",
+                "in the graph  mean 0.485 0.456 0.406, std 0.229 0.224 0.225 on 0..1, "
+                "output × standard deviation + mean",
+            ],
+        ),
+    ],
+)
+def test_inspect_says_what_the_answers_are(
+    task: Task, expected: list[str], cli: Callable[..., Said], task_path: Callable[[Task], Path]
+) -> None:
+    said = cli("inspect", task_path(task))
+
+    assert (said.status, said.err) == (0, "")
+    assert [line for line in expected if line not in said.out.splitlines()] == []
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_check_passes_a_sound_model_of_any_task(
+    task: Task, cli: Callable[..., Said], task_path: Callable[[Task], Path]
+) -> None:
+    assert cli("check", task_path(task)).status == 0
 
 
 def test_inspect_prints_the_contract_as_json(cli: Callable[..., Said], careful: Path) -> None:

@@ -130,7 +130,7 @@ def test_json_has_all_of_it(
         assert row["top"][0] == {"label": row["label"], "probability": row["probability"]}
         assert [each["label"] for each in row["top"]] == [label for label, _ in expected(Path(row["path"])).top(2)]
         assert np.array_equal(np.float32(row["embedding"]), predictor.embeddings(row["path"])[0])
-        assert np.float32(row["probability"]) == predictor.probabilities(row["path"])[0].max()
+        assert np.float32(row["probability"]) == predictor.answers(row["path"])[0].max()
 
 
 def test_json_of_no_pictures_is_an_empty_array(process: Callable[..., Said], model_path: Path) -> None:

@@ -6,22 +6,30 @@ import http.client
 import io
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import pytest
 from PIL import Image
 
+from finetune_export.contract import Task
 from finetune_export.service.settings import Settings
 
 PATIENCE_S = 30.0  # for what has to happen on a busy machine; nothing waits that long when all is well
+DESKTOP = {"width": 1100, "height": 800}
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+)
 
 
 def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
@@ -101,6 +109,7 @@ Serve = Callable[..., Service]
 
 FROM_SETTINGS = """
 import sys
+from finetune_export.contract import Task
 from finetune_export.service.settings import Settings
 from finetune_export.service.supervisor import serve
 said = lambda url, versions: print(f"Listening on {url} ({dict(versions)})", flush=True)
@@ -188,6 +197,18 @@ def service(_shared: dict[str, Service], model: bytes, tmp_path_factory: pytest.
 
 
 @pytest.fixture
+def every_task(
+    _shared: dict[str, Service], task_path: Callable[[Task], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Service:
+    """The shared service of three models, each called after its task."""
+    if "every task" not in _shared:
+        folder = tmp_path_factory.mktemp("tasks")
+        paths = [task_path(task).rename(folder / f"{task}.onnx") for task in get_args(Task)]
+        _shared["every task"] = start(folder / "log.jsonl", *paths, "--concurrency", "2")
+    return _shared["every task"]
+
+
+@pytest.fixture
 def jpeg(photo: Callable[..., Any], encode: Callable[..., bytes]) -> bytes:
     """A picture's file."""
     return encode(photo(), "JPEG")
@@ -212,3 +233,73 @@ def read_answer(connection: socket.socket) -> Answer:
     response = http.client.HTTPResponse(connection)
     response.begin()
     return Answer(response.status, response.getheaders(), response.read())
+
+
+# ── the page in a browser ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; it ends with the module, for Playwright keeps an event loop running in this thread."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("the page is tested in Chromium, which is not installed")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=chromium, args=QUIET.split())
+        yield started
+        started.close()
+
+
+@dataclass
+class Visit:
+    """A page that was opened, and what the browser had to say about it."""
+
+    page: Any
+    origin: str
+    said: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+
+    def on_request(self, request: Any) -> None:
+        if not request.url.startswith(f"{self.origin}/"):
+            self.elsewhere.append(request.url)
+        if request.method == "POST":
+            self.sent.append(request.url.removeprefix(self.origin))
+
+    def shown(self, element: str) -> str:
+        """Wait until an element is there to be seen, and return its text."""
+        found = self.page.locator(element)
+        found.wait_for()
+        text: str = found.inner_text()
+        return text
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
+    """Open the page of a service; whatever the browser complains about fails the test."""
+    visits: list[Visit] = []
+
+    def opened(service: Any, viewport: dict[str, int] = DESKTOP, **options: Any) -> Visit:
+        context = browser.new_context(viewport=viewport, locale="en-GB", **options)
+        made = Visit(context.new_page(), f"http://127.0.0.1:{service.port}")
+        made.page.on("console", lambda message: made.said.append(message.text))
+        made.page.on("pageerror", lambda error: made.said.append(str(error)))
+        made.page.on("dialog", lambda dialog: made.said.append(f"a dialog: {dialog.message}") or dialog.dismiss())
+        made.page.on("request", made.on_request)
+        made.page.on("filechooser", lambda _: None)  # from now on, none is opened by the browser itself
+        made.page.goto(made.origin)
+        visits.append(made)
+        return made
+
+    yield opened
+    for each in visits:
+        each.page.context.close()
+        assert (each.said, each.elsewhere) == ([], [])
+
+
+@pytest.fixture
+def picture_file(tmp_path: Path, jpeg: bytes) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg)
+    return path

@@ -340,7 +340,7 @@ def test_the_work_of_clients_that_left_is_not_done(
             connection.sendall(posted("/predict", slow_jpeg) + queued)
     assert service.request("POST", "/predict", slow_jpeg).status == 200
     until(lambda: service.metric("finetune_admitted_pictures") == 0, "nothing waits")
-    done = service.metric('finetune_pictures_total{model="model",outcome="classified"}')
+    done = service.metric('finetune_pictures_total{model="model",outcome="answered"}')
     assert done < 100
 
 

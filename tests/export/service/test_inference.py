@@ -139,7 +139,7 @@ def test_picture_files_are_prepared_by_the_service(
 ) -> None:
     pictures = [encode(photo(seed=seed), kind) for seed, kind in enumerate(("PNG", "JPEG", "WEBP"))]
     result = client.infer("insects", files(*pictures))
-    np.testing.assert_allclose(result.as_numpy("probabilities"), predictor.probabilities(pictures), atol=1e-6)
+    np.testing.assert_allclose(result.as_numpy("probabilities"), predictor.answers(pictures), atol=1e-6)
     np.testing.assert_allclose(result.as_numpy("embedding"), predictor.embeddings(pictures), atol=1e-6)
 
 

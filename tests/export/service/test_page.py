@@ -7,9 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,80 +19,13 @@ from finetune_export import Predictor
 from finetune_export.contract import Contract
 from finetune_export.service import page as page_room
 
+from .conftest import DESKTOP, Visit
+
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright, which is not here")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-)
 REFUSED = "Failed to load resource: the server responded with a status of"  # Chromium says so of every 4xx
 HOSTILE = "<img src=x onerror=alert(1)>"
-DESKTOP, PHONE = {"width": 1100, "height": 800}, {"width": 390, "height": 844}
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="the page is tested in Chromium, which is not installed")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
-        yield started
-        started.close()
-
-
-@dataclass
-class Visit:
-    """A page that was opened, and what the browser had to say about it."""
-
-    page: Any
-    origin: str
-    said: list[str] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
-    sent: list[str] = field(default_factory=list)
-
-    def on_request(self, request: Any) -> None:
-        if not request.url.startswith(f"{self.origin}/"):
-            self.elsewhere.append(request.url)
-        if request.method == "POST":
-            self.sent.append(request.url.removeprefix(self.origin))
-
-    def shown(self, element: str) -> str:
-        """Wait until an element is there to be seen, and return its text."""
-        found = self.page.locator(element)
-        found.wait_for()
-        text: str = found.inner_text()
-        return text
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
-    """Open the page of a service; whatever the browser complains about fails the test."""
-    visits: list[Visit] = []
-
-    def opened(service: Any, viewport: dict[str, int] = DESKTOP, **options: Any) -> Visit:
-        context = browser.new_context(viewport=viewport, locale="en-GB", **options)
-        made = Visit(context.new_page(), f"http://127.0.0.1:{service.port}")
-        made.page.on("console", lambda message: made.said.append(message.text))
-        made.page.on("pageerror", lambda error: made.said.append(str(error)))
-        made.page.on("dialog", lambda dialog: made.said.append(f"a dialog: {dialog.message}") or dialog.dismiss())
-        made.page.on("request", made.on_request)
-        made.page.on("filechooser", lambda _: None)  # from now on, none is opened by the browser itself
-        made.page.goto(made.origin)
-        visits.append(made)
-        return made
-
-    yield opened
-    for each in visits:
-        each.page.context.close()
-        assert (each.said, each.elsewhere) == ([], [])
-
-
-@pytest.fixture
-def picture_file(tmp_path: Path, jpeg: bytes) -> Path:
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(jpeg)
-    return path
+PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture
@@ -104,7 +37,6 @@ def label(model_path: Path, jpeg: bytes) -> str:
 # ── ways in ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@needs_browser
 def test_a_chosen_picture_is_shown_with_its_answer(
     service: Any, visit: Callable[..., Visit], picture_file: Path, model_path: Path
 ) -> None:
@@ -124,7 +56,6 @@ def test_a_chosen_picture_is_shown_with_its_answer(
     assert seen.page.get_by_role("img", name="photo.jpg").is_visible()
 
 
-@needs_browser
 def test_a_dropped_picture_is_classified(
     service: Any, visit: Callable[..., Visit], picture_file: Path, label: str
 ) -> None:
@@ -139,7 +70,6 @@ def test_a_dropped_picture_is_classified(
     assert seen.page.locator("#drop.over").count() == 0
 
 
-@needs_browser
 def test_a_pasted_picture_is_classified(service: Any, visit: Callable[..., Visit]) -> None:
     seen = visit(service)
     seen.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -156,7 +86,6 @@ def test_a_pasted_picture_is_classified(service: Any, visit: Callable[..., Visit
     assert seen.page.get_by_role("img", name="image.png").is_visible()
 
 
-@needs_browser
 def test_pasted_text_changes_nothing(service: Any, visit: Callable[..., Visit]) -> None:
     seen = visit(service)
     seen.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -166,7 +95,6 @@ def test_pasted_text_changes_nothing(service: Any, visit: Callable[..., Visit]) 
     assert seen.sent == []
 
 
-@needs_browser
 def test_a_phone_offers_its_camera_and_never_scrolls_sideways(
     service: Any, visit: Callable[..., Visit], picture_file: Path, label: str
 ) -> None:
@@ -180,7 +108,6 @@ def test_a_phone_offers_its_camera_and_never_scrolls_sideways(
     assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
-@needs_browser
 def test_on_a_desktop_the_answer_stands_beside_the_picture(
     service: Any, visit: Callable[..., Visit], picture_file: Path
 ) -> None:
@@ -194,7 +121,6 @@ def test_on_a_desktop_the_answer_stands_beside_the_picture(
     assert seen.page.evaluate("document.documentElement.scrollWidth") == DESKTOP["width"]
 
 
-@needs_browser
 def test_everything_works_with_the_keyboard(
     service: Any, visit: Callable[..., Visit], picture_file: Path, label: str
 ) -> None:
@@ -210,7 +136,6 @@ def test_everything_works_with_the_keyboard(
     assert seen.shown('[data-language="curl"]').startswith("curl ")
 
 
-@needs_browser
 def test_screen_readers_are_told_what_things_are_and_what_changes(
     service: Any, visit: Callable[..., Visit], picture_file: Path
 ) -> None:
@@ -219,7 +144,7 @@ def test_screen_readers_are_told_what_things_are_and_what_changes(
     page.set_input_files("#file", picture_file)
     page.get_by_role("region", name="Result").wait_for()
     assert page.locator("#outcome").get_attribute("aria-live") == "polite"
-    assert page.get_by_role("heading", level=1).inner_text() == "Classify a picture"
+    assert page.get_by_role("heading", level=1).inner_text() == "Ask about a picture"
     assert page.get_by_role("list").get_by_role("listitem").count() == 3
     assert page.get_by_role("group", name="Language").get_by_role("radio").count() == 3
     controls = "[...document.querySelectorAll('input, select, button')]"
@@ -227,7 +152,6 @@ def test_screen_readers_are_told_what_things_are_and_what_changes(
     assert page.evaluate(f"{unnamed}.length") == 0
 
 
-@needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_easy_to_read_in_both_schemes(
     scheme: str, service: Any, visit: Callable[..., Visit], picture_file: Path
@@ -255,7 +179,6 @@ def luminance(colour: str) -> float:
 # ── what goes wrong ─────────────────────────────────────────────────────────────────────────────────
 
 
-@needs_browser
 def test_a_file_that_is_no_picture_is_refused_by_name(
     service: Any, visit: Callable[..., Visit], picture_file: Path, label: str
 ) -> None:
@@ -271,7 +194,6 @@ def test_a_file_that_is_no_picture_is_refused_by_name(
     assert seen.page.locator("#error").is_hidden()
 
 
-@needs_browser
 def test_a_file_that_is_too_large_is_not_even_sent(service: Any, visit: Callable[..., Visit], tmp_path: Path) -> None:
     large = tmp_path / "large.jpg"
     large.write_bytes(bytes(10 * 2**20 + 1))
@@ -281,7 +203,6 @@ def test_a_file_that_is_too_large_is_not_even_sent(service: Any, visit: Callable
     assert seen.sent == []
 
 
-@needs_browser
 def test_a_service_that_has_stopped_is_told(
     serve: Any, visit: Callable[..., Visit], model: bytes, tmp_path: Path
 ) -> None:
@@ -297,7 +218,6 @@ def test_a_service_that_has_stopped_is_told(
     seen.said.clear()
 
 
-@needs_browser
 def test_class_names_are_text_and_never_markup(
     serve: Any,
     visit: Callable[..., Visit],
@@ -314,12 +234,11 @@ def test_class_names_are_text_and_never_markup(
     seen.page.set_input_files("#file", picture_file)
     seen.page.locator("#result").wait_for()
     assert set(seen.page.locator("#classes bdi").all_text_contents()) == set(labels)
-    assert seen.shown("#abstains") == "Below the model’s threshold for this class: it would rather not say."
+    assert seen.shown("#abstains") == "Below the model’s threshold for this label: it would rather not say."
     assert seen.page.evaluate("document.images.length + document.querySelectorAll('script:not([src])').length") == 0
     assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
-@needs_browser
 def test_of_two_pictures_the_later_one_is_answered(
     service: Any, visit: Callable[..., Visit], picture_file: Path, label: str
 ) -> None:
@@ -327,7 +246,7 @@ def test_of_two_pictures_the_later_one_is_answered(
     held: list[Any] = []
     seen.page.route("**/predict", lambda route: held.append(route) if not held else route.continue_())
     seen.page.set_input_files("#file", [{"name": "slow.txt", "mimeType": "text/plain", "buffer": b"no picture"}])
-    assert seen.shown("#status") == "Classifying slow.txt …"
+    assert seen.shown("#status") == "Asking about slow.txt …"
     seen.page.set_input_files("#file", picture_file)
     assert seen.shown("#label") == label
     with suppress(playwright.Error):  # the page has given it up already
@@ -336,7 +255,6 @@ def test_of_two_pictures_the_later_one_is_answered(
     assert seen.page.locator("#error").is_hidden()
 
 
-@needs_browser
 def test_several_files_at_once_are_refused(service: Any, visit: Callable[..., Visit], picture_file: Path) -> None:
     seen = visit(service)
     devtools = seen.page.context.new_cdp_session(seen.page)
@@ -350,7 +268,6 @@ def test_several_files_at_once_are_refused(service: Any, visit: Callable[..., Vi
 # ── models and tokens ───────────────────────────────────────────────────────────────────────────────
 
 
-@needs_browser
 def test_another_model_is_asked_when_it_is_chosen(
     serve: Any,
     visit: Callable[..., Visit],
@@ -373,7 +290,6 @@ def test_another_model_is_asked_when_it_is_chosen(
     assert f"{seen.origin}/models/other/predict" in seen.shown('[data-language="python"]')
 
 
-@needs_browser
 def test_a_token_is_asked_for_and_kept_nowhere(
     serve: Any, visit: Callable[..., Visit], model_path: Path, tmp_path: Path, picture_file: Path, label: str
 ) -> None:
@@ -412,7 +328,6 @@ def command(language: str, code: str, folder: Path) -> list[str]:
     return ["node", "snippet.mjs"]
 
 
-@needs_browser
 @pytest.mark.parametrize("language", ["python", "curl", "javascript"])
 @pytest.mark.parametrize("secured", [False, True])
 def test_the_snippets_do_what_they_say(
@@ -449,7 +364,6 @@ def test_the_snippets_do_what_they_say(
     assert done.stderr == ""
 
 
-@needs_browser
 def test_a_snippet_is_copied_as_it_is_shown(service: Any, visit: Callable[..., Visit]) -> None:
     seen = visit(service)
     seen.page.context.grant_permissions(["clipboard-read", "clipboard-write"])

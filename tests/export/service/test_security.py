@@ -234,7 +234,7 @@ def test_the_metrics_count_and_their_number_is_bounded(serve: Serve, model_path:
     assert service.metric('finetune_requests_total{route="/predict",status="200"}') == 51
     assert service.metric('finetune_requests_total{route="unknown",status="404"}') == 50
     assert service.metric('finetune_requests_total{route="/models/{name}/predict",status="404"}') == 50
-    assert service.metric('finetune_pictures_total{model="model",outcome="classified"}') == 51
+    assert service.metric('finetune_pictures_total{model="model",outcome="answered"}') == 51
     assert service.metric('finetune_pictures_total{model="model",outcome="refused"}') == 1
     assert service.metric('finetune_request_seconds_count{route="/predict"}') == 52
 

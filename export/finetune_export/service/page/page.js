@@ -1,8 +1,9 @@
 // Takes a picture in any way a browser offers, sends it to this service, and shows what comes back.
-// Texts from outside (class names, messages, file names) are only ever set as text, never as markup.
+// Texts from outside (labels, messages, file names) are only ever set as text, never as markup.
 
 const element = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat(undefined, { style: "percent", minimumFractionDigits: 1 });
+const number = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 }); // float32 holds seven
 const MAX_PREVIEW_PX = 960;
 
 let token = ""; // in memory only, on purpose
@@ -42,11 +43,11 @@ async function listModels() {
   showUrl();
 }
 
-async function classify(file) {
+async function predict(file) {
   underWay.abort();
   const mine = (underWay = new AbortController());
   picture = file;
-  say("status", `Classifying ${file.name} …`);
+  say("status", `Asking about ${file.name} …`);
   preview(file, mine.signal);
   try {
     checkSize(file);
@@ -83,27 +84,61 @@ function complain(error, subject) {
 }
 
 function show(answer, elapsed_ms) {
-  const [best] = answer.predictions;
+  const [prediction] = answer.predictions;
   const [inside, altogether] = [answer.seconds * 1000, elapsed_ms].map((ms) => `${Math.round(ms)} ms`);
-  element("label").textContent = best.label;
-  element("probability").textContent = percent.format(best.probability);
-  element("abstains").hidden = !best.abstains;
-  element("classes").replaceChildren(...best.top.map(bar));
+  if (prediction.values) showValues(prediction);
+  else if (prediction.labels) showLabels(prediction);
+  else showLabel(prediction);
   element("facts").textContent = `${inside} in the service, ${altogether} in all\n${answer.model}, version ${answer.version}`;
   reveal("result");
 }
 
-function bar({ label, probability }) {
-  const row = document.createElement("li");
-  const [name, track, share] = ["bdi", "span", "span"].map((tag) => row.appendChild(document.createElement(tag)));
+// One label is right.
+function showLabel({ label, probability, abstains, top }) {
+  headline(label, percent.format(probability));
+  element("abstains").hidden = !abstains;
+  element("classes").replaceChildren(...top.map((share) => bar(share)));
+}
+
+// Each label may be right: those that reach their thresholds are marked, and shown even where top has fewer.
+function showLabels({ labels, top }) {
+  const given = labels.map(({ label }) => label);
+  headline(given.join(", ") || "None of the labels", "");
+  element("abstains").hidden = true;
+  const others = top.filter(({ label }) => !given.includes(label));
+  element("classes").replaceChildren(...labels.map((share) => bar(share, "given")), ...others.map((share) => bar(share)));
+}
+
+function showValues({ values }) {
+  const named = Object.entries(values);
+  headline(named.length === 1 ? named[0][0] : `${named.length} values`, named.length === 1 ? number.format(named[0][1]) : "");
+  element("abstains").hidden = true;
+  element("classes").replaceChildren(...named.map(([name, value]) => row(name, number.format(value))));
+}
+
+function headline(text, detail) {
+  element("label").textContent = text;
+  element("probability").textContent = detail;
+}
+
+function bar({ label, probability }, mark = "") {
+  const made = row(label, percent.format(probability));
+  const track = made.appendChild(document.createElement("span"));
   const filled = track.appendChild(document.createElement("span"));
-  name.textContent = label;
+  made.className = mark;
   track.className = "track";
   filled.className = "bar";
   filled.style.width = `${100 * probability}%`;
+  return made;
+}
+
+function row(label, text) {
+  const made = document.createElement("li");
+  const [name, share] = ["bdi", "span"].map((tag) => made.appendChild(document.createElement(tag)));
+  name.textContent = label;
   share.className = "share";
-  share.textContent = percent.format(probability);
-  return row;
+  share.textContent = text;
+  return made;
 }
 
 async function preview(file, signal) {
@@ -138,14 +173,14 @@ element("access").addEventListener("submit", (event) => {
   element("token").value = "";
   element("access").hidden = true;
   start();
-  if (picture) classify(picture);
+  if (picture) predict(picture);
 });
 
 // ── ways in ───────────────────────────────────────────────────────────────────────────────────────
 
 function take(files) {
   if (files.length > 1) complain(new Refusal("one picture at a time, please"), `${files.length} files`);
-  else if (files.length) classify(files[0]);
+  else if (files.length) predict(files[0]);
 }
 
 for (const id of ["file", "camera"]) {
@@ -173,7 +208,7 @@ document.addEventListener("drop", (event) => {
 
 element("models").addEventListener("change", () => {
   showUrl();
-  if (picture) classify(picture);
+  if (picture) predict(picture);
 });
 
 element("copy").addEventListener("click", async () => {
