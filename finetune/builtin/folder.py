@@ -1,17 +1,17 @@
 """The built-in data set: a folder with one subfolder of pictures per class.
 
 Two layouts: ``DIR/<class>/…``, which is split by the run, and ``DIR/train/<class>/…`` with ``DIR/valid/<class>/…``
-(or ``val``, ``validation``), whose split is kept; these names count in upper case, too. Without a validation folder,
-``train`` alone is split; a ``test`` folder is never read. Class folders may have subfolders.
+(or ``val``, ``validation``) and ``DIR/test/<class>/…``, whose split is kept; these names count in upper case, too.
+Without a validation folder the run divides ``train``. Class folders may have subfolders, links to folders among them.
 """
 
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from finetune.builtin.labels import alike, composed, has_control_character
 from finetune.errors import DataError
 from finetune.hookspecs import hookimpl
 from finetune.types import Dataset, DatasetRequest, DatasetSpec, Example, Part, Source
@@ -51,7 +51,7 @@ def load(request: DatasetRequest) -> Dataset:
     _refuse_names_that_are_no_text(examples)
     if len(labels) < 2:
         raise DataError(_too_few_classes(root, labels))
-    notes += _alike(labels)
+    notes += alike(labels)
     return Dataset(
         name=root.name or str(root),
         examples=examples,
@@ -76,15 +76,20 @@ def _existing_folder(path: Path) -> Path:
 def _examples(root: Path, notes: list[str], ignored: list[Path]) -> Iterator[Example]:
     folders = {folder.name.lower(): folder for folder in _subfolders(root)}
     train = folders.get("train")
-    valid = next((folders[name] for name in VALIDATION_NAMES if name in folders), None)
     if train is None or not _subfolders(train):  # a class may be called 'train', too: a part holds class folders
         _refuse_parts_without_classes(root, set(folders))
         yield from _part(root, None, notes, ignored)
         return
-    _note_left_alone([folder for folder in folders.values() if folder not in (train, valid)], notes)
-    yield from _part(train, "train" if valid else None, notes, ignored)
+    valid = next((folders[name] for name in VALIDATION_NAMES if name in folders), None)
+    test = folders.get("test")
+    if test and not _subfolders(test):  # pictures of unknown class, as competitions hand them out
+        test = None
+    _note_left_alone([folder for folder in folders.values() if folder not in (train, valid, test)], notes)
+    yield from _part(train, "train" if valid or test else None, notes, ignored)
     if valid:
         yield from _part(valid, "valid", notes, ignored)
+    if test:
+        yield from _part(test, "test", notes, ignored)
 
 
 def _refuse_parts_without_classes(root: Path, names: set[str]) -> None:
@@ -98,7 +103,7 @@ def _refuse_parts_without_classes(root: Path, names: set[str]) -> None:
 def _note_left_alone(folders: list[Path], notes: list[str]) -> None:
     if folders:
         verb = f"and {len(folders) - 1} more beside it are" if len(folders) > 1 else "is"
-        notes.append(f"{folders[0]} {verb} left alone: a run reads train and validation pictures only.")
+        notes.append(f"{folders[0]} {verb} left alone: a run reads the class folders in train, valid and test.")
 
 
 def _part(folder: Path, part: Part | None, notes: list[str], ignored: list[Path]) -> Iterator[Example]:
@@ -111,8 +116,7 @@ def _part(folder: Path, part: Part | None, notes: list[str], ignored: list[Path]
         ignored += [path for path in files if not _is_picture(path)]
         if not pictures:
             raise DataError(f"The class folder {class_folder} holds no pictures. Add some, or remove the folder.")
-        # macOS hands out decomposed names; composed ones are equal on every machine.
-        label = unicodedata.normalize("NFC", class_folder.name)
+        label = composed(class_folder.name)
         yield from (Example(path=path, label=label, part=part) for path in pictures)
 
 
@@ -121,9 +125,14 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        yield from (Path(parent, name) for name in sorted(files) if not _is_hidden(name))
+    """Yield what lies in a class folder; links are followed, and each real folder is read once, so that none loops."""
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not _is_hidden(name))
+        if real not in seen:
+            yield from (Path(parent, name) for name in sorted(files) if not _is_hidden(name))
+        seen.add(real)
 
 
 def _raise(error: OSError) -> None:
@@ -153,15 +162,5 @@ def _refuse_names_that_are_no_text(examples: tuple[Example, ...]) -> None:
         path = os.fsencode(example.path).decode(errors="backslashreplace")
         if path != str(example.path):
             raise DataError(f"The name {path} is not valid UTF-8; rename it.")
-        if any(unicodedata.category(c) == "Cc" for c in example.label):
+        if has_control_character(example.label):
             raise DataError(f"The class name {example.label!r} has a line break or control character; rename it.")
-
-
-def _alike(labels: tuple[str, ...]) -> list[str]:
-    seen: dict[str, str] = {}
-    notes = []
-    for label in labels:
-        twin = seen.setdefault("".join(label.casefold().split()), label)
-        if twin != label:
-            notes.append(f"The classes '{twin}' and '{label}' differ only in case or spaces; are they one class?")
-    return notes

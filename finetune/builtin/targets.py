@@ -32,7 +32,7 @@ TARGETS = (
     ),
     ExportTarget(
         name="web",
-        summary="A web page that classifies pictures and the camera in the browser, offline.",
+        summary="A web page that answers for pictures and the camera in the browser, offline.",
         export="finetune.targets.web:export",
     ),
     ExportTarget(

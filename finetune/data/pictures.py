@@ -1,14 +1,13 @@
 """Pictures as the network sees them: views, made by the one preprocessing that deployment uses, too.
 
-View 0 of a picture is exactly what the deployed model will see. Every other view is cut, mirrored and lit at random,
-but depends on nothing except the picture's content and the number of the view: what is computed from it once holds
-for every run. Shapes: ``N`` pictures, ``S`` their side in pixels.
+View 0 of a picture is exactly what the deployed model will see. Every other view is random, by the rules of ``views``,
+but depends on nothing except the picture's content, the number of the view and the policy: what is computed from it
+once holds for every run. Shapes: ``N`` pictures, ``S`` their side in pixels.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,11 @@ from threading import Lock
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image
 from torch import Tensor
 
+from finetune.config import Augmentation
+from finetune.data.views import DECODED_SCALE, random_view
 from finetune.errors import DataError, ImageError
 from finetune.types import Example
 from finetune_export import image
@@ -27,38 +28,29 @@ from finetune_export.contract import Preprocessing
 from finetune_export.image_gate import Limits, read_file
 from finetune_export.machine import cores
 
-CROP_SCALE = (0.6, 1.0)
-"""Share of a picture's area that a random view shows."""
-CROP_RATIO = (3 / 4, 4 / 3)
-MIRRORED_SHARE = 0.5
-LIGHT = 0.2
-"""Brightness and contrast of a random view are multiplied by 1 - LIGHT to 1 + LIGHT."""
-VIEW_RULES = f"crop {CROP_SCALE} {CROP_RATIO}, mirrored {MIRRORED_SHARE}, light {LIGHT}, 1"
-"""Everything that a view depends on beside picture and preprocessing; what was kept under other rules is not used."""
-
 DECODERS = cores()
 MOST_KEPT_BYTES = 2**29
 
 
 class Pictures:
-    """Labelled pictures, and their views as pixels; safe to be used by several threads.
+    """Pictures, and their views as pixels; safe to be used by several threads.
 
-    ``sha256`` are the hashes of the files' contents, in the order of the examples. Decoded training pictures are kept
-    as long as a quarter of the free memory lasts, and ``MOST_KEPT_BYTES`` at most.
+    ``sha256`` are the hashes of the files' contents, in the order of the examples. ``augment`` is the policy that makes
+    every view but the first; with 'none' all views are as deployed. Decoded training pictures are kept as long as a
+    quarter of the free memory lasts, and ``MOST_KEPT_BYTES`` at most.
     """
 
     def __init__(
         self,
         examples: Sequence[Example],
         sha256: Sequence[str],
-        labels: Sequence[str],
         preprocessing: Preprocessing,
+        augment: Augmentation = "light",
     ) -> None:
         self.examples = tuple(examples)
         self.sha256 = tuple(sha256)
         self.preprocessing = preprocessing
-        index = {label: position for position, label in enumerate(labels)}
-        self.targets = torch.tensor([index[example.label] for example in examples], dtype=torch.int64)
+        self.augment: Augmentation = augment
         self._decoded: dict[int, Image.Image] = {}
         self._room_bytes = min(MOST_KEPT_BYTES, _free_memory_bytes() // 4)
         self._keeping = Lock()
@@ -74,9 +66,9 @@ class Pictures:
 
         Raises ``DataError`` for a picture that is not what it was when the run began.
         """
-        if view == 0:
+        if view == 0 or self.augment == "none":
             return image.to_pixels(self._loaded(index), self.preprocessing)
-        return random_view(self._picture(index), self.preprocessing.image_size_px, self._chance(index, view))
+        return random_view(self.augment, self._picture(index), self.preprocessing, self._chance(index, view))
 
     def images(self, wanted: Sequence[tuple[int, int]]) -> Tensor:
         """Return views (index, view) as the network takes them: float32 (N, 3, S, S), normalised."""
@@ -89,7 +81,7 @@ class Pictures:
         return np.random.default_rng([int(self.sha256[index][:16], 16), view])
 
     def _picture(self, index: int) -> Image.Image:
-        """Return a training picture, decoded at the smallest scale that still fills the crop, and no larger than that.
+        """Return a training picture, decoded at the smallest scale that still fills a view, and no larger than that.
 
         JPEG's scaled decoding is 3 to 5 times faster on camera photos.
         """
@@ -111,7 +103,7 @@ class Pictures:
             raise DataError(f"{cause}. It was readable before; leave the pictures alone while training.") from error
 
     def _decode(self, index: int) -> Image.Image:
-        side = round(self.preprocessing.image_size_px / CROP_SCALE[0] ** 0.5)
+        side = round(self.preprocessing.image_size_px * DECODED_SCALE)
         picture = self._loaded(index, draft_px=side)
         if (shorter := min(picture.size)) > side:
             size = (max(1, round(edge * side / shorter)) for edge in picture.size)
@@ -125,24 +117,6 @@ class Pictures:
             if size <= self._room_bytes:
                 self._room_bytes -= size
                 self._decoded[index] = picture
-
-
-def random_view(picture: Image.Image, size_px: int, chance: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a picture cut (as in Szegedy et al. 2015, section 6), mirrored and lit at random: uint8 (S, S, 3)."""
-    pixels = image.resize(picture, _random_box(picture.width, picture.height, chance), size_px)
-    if chance.random() < MIRRORED_SHARE:
-        pixels = pixels[:, ::-1]
-    brightness, contrast = chance.uniform(1 - LIGHT, 1 + LIGHT, 2)
-    lit = ImageEnhance.Contrast(ImageEnhance.Brightness(Image.fromarray(pixels)).enhance(brightness)).enhance(contrast)
-    return np.array(lit)
-
-
-def _random_box(width: int, height: int, chance: np.random.Generator) -> tuple[float, float, float, float]:
-    area = width * height * chance.uniform(*CROP_SCALE)
-    ratio = math.exp(chance.uniform(*np.log(CROP_RATIO)))
-    across, down = min(width, math.sqrt(area * ratio)), min(height, math.sqrt(area / ratio))
-    left, top = chance.uniform(0, width - across), chance.uniform(0, height - down)
-    return left, top, left + across, top + down
 
 
 def _free_memory_bytes() -> int:

@@ -7,6 +7,7 @@ for several labels, float32 (N, K) values in their own units for regression.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def scaling_of(values: NDArray[np.float32]) -> Scaling:
 
 def scaled(values: NDArray[np.float32], scaling: Scaling) -> NDArray[np.float32]:
     """Return values (N, K) as the network learns them."""
-    learned = (values - np.array(scaling.offset)) / np.array(scaling.scale)
+    learned: NDArray[np.float64] = (values - np.array(scaling.offset)) / np.array(scaling.scale)
     return learned.astype(np.float32)
 
 
@@ -50,4 +51,13 @@ def text_of(example: Example, task: Task) -> str:
     """Return what a picture shows as one text, for tables: labels are separated by '|', values by spaces."""
     if task == "single-label":
         return example.label
-    return "|".join(example.labels) if task == "multi-label" else " ".join(f"{value:.9g}" for value in example.values)
+    return "|".join(example.labels) if task == "multi-label" else " ".join(repr(value) for value in example.values)
+
+
+def example_of(path: Path, text: str, task: Task) -> Example:
+    """Return the example that ``text_of`` made the text of."""
+    if task == "single-label":
+        return Example(path=path, label=text)
+    if task == "multi-label":
+        return Example(path=path, labels=tuple(text.split("|")) if text else ())
+    return Example(path=path, values=tuple(map(float, text.split())))

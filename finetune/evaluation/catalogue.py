@@ -57,6 +57,9 @@ METRICS: Mapping[str, Metric] = {
     )
 }
 
+SHARES = tuple(name for name in METRICS if name not in ("log-loss", "mae", "rmse", "r2"))
+"""Metrics between 0 and 1, which people read in percent."""
+
 HEADLINE: Mapping[Task, str] = {
     "single-label": "accuracy",
     "multi-label": "mean-average-precision",
@@ -68,3 +71,8 @@ HEADLINE: Mapping[Task, str] = {
 def metrics_of(task: Task) -> tuple[Metric, ...]:
     """Return the metrics of a task, in the order in which they are shown."""
     return tuple(metric for metric in METRICS.values() if task in metric.tasks)
+
+
+def shown(metric: str, value: float) -> str:
+    """Return a metric's value as people read it: shares in percent, everything else as a number."""
+    return f"{value:.1%}" if metric in SHARES else f"{value:.4g}"

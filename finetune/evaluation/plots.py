@@ -10,24 +10,29 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from finetune.evaluation.catalogue import SHARES
+
 if TYPE_CHECKING:
-    from finetune.training.learner import Epoch, RateCurve
+    from finetune.training.history import Epoch
+    from finetune.training.learner.rates import RateCurve
 
-TRAIN_COLOUR, VALID_COLOUR, ACCURACY_COLOUR = "#4C72B0", "#DD8452", "#2E8B57"
+TRAIN_COLOUR, VALID_COLOUR, SCORE_COLOUR = "#4C72B0", "#DD8452", "#2E8B57"
 
 
-def learning_curve(history: Sequence[Epoch]) -> bytes:
-    """Return a PNG with the losses and the validation accuracy over all epochs, phase changes marked."""
+def learning_curve(history: Sequence[Epoch], monitor: str) -> bytes:
+    """Return a PNG with the losses and the monitored metric over all epochs, phase changes marked."""
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     losses, scores = figure.subplots(1, 2)
     epochs = range(1, len(history) + 1)
     losses.plot(epochs, [epoch.train_loss for epoch in history], "o-", color=TRAIN_COLOUR, label="training")
     losses.plot(epochs, [epoch.valid_loss for epoch in history], "o-", color=VALID_COLOUR, label="validation")
-    losses.set(ylabel="cross-entropy", ylim=(0, None))
+    losses.set(ylabel="loss", ylim=(0, None))
     losses.legend(frameon=False)
-    scores.plot(epochs, [epoch.accuracy for epoch in history], "o-", color=ACCURACY_COLOUR)
-    scores.set(ylabel="validation accuracy", ylim=(0, 1.02))
-    scores.yaxis.set_major_formatter(PercentFormatter(1.0))
+    scores.plot(epochs, [epoch.score for epoch in history], "o-", color=SCORE_COLOUR)
+    scores.set(ylabel=f"validation {monitor}")
+    if monitor in SHARES:
+        scores.set(ylim=(0, 1.02))
+        scores.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (losses, scores):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

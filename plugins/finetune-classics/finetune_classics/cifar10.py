@@ -5,11 +5,8 @@ Krizhevsky: Learning multiple layers of features from tiny images, 2009. https:/
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
-from pathlib import Path
 
-from finetune.builtin.folder import VALIDATION_NAMES
 from finetune.download import Archive
 from finetune.errors import DataError
 from finetune.types import Dataset, DatasetRequest
@@ -38,33 +35,23 @@ PUBLISHED = Published(
 
 
 def load(request: DatasetRequest) -> Dataset:
-    """Return the training pictures, without parts: the run holds a share of each class out for validation.
+    """Return the pictures: those of ``train``, of which the run validates on a share, and those of ``test``.
 
-    The test pictures are no part of the data set; a note says where they are. Raises ``DataError`` for a copy that
-    is none, ``ResourceError`` where network or disk fail.
+    The test pictures are the test part, which the exported file is scored on once, at the end. Raises ``DataError`` for
+    a copy that is none, ``ResourceError`` where network or disk fail.
     """
     root = root_of(request, PUBLISHED)
     if batches.are_in(root):
         root = batches.decode_copy(root, request)
     batches.refuse_pickles(root)
-    parts = _parts(root)
-    train, test = parts.get("train"), parts.get("test")
-    if test and not train:
+    parts = {entry.name.lower() for entry in root.iterdir() if entry.is_dir()} if root.is_dir() else set()
+    if "test" in parts and "train" not in parts:
         raise DataError(f"{root} holds a test folder and no train folder. Give --data one with {PUBLISHED.layout}.")
-    split = train is None or any(name in parts for name in VALIDATION_NAMES)
-    found = read_folders(request, root if split else train or root, PUBLISHED)
-    return replace(found, notes=(*found.notes, *_notes(found, test)))
+    found = read_folders(request, root, PUBLISHED)
+    return replace(found, notes=(*found.notes, _note(found)))
 
 
-def _parts(root: Path) -> dict[str, Path]:
-    return {entry.name.lower(): entry for entry in root.iterdir() if entry.is_dir()} if root.is_dir() else {}
-
-
-def _notes(found: Dataset, test: Path | None) -> tuple[str, ...]:
-    if test is None:
-        return (f"CIFAR-10: {len(found.examples):,} pictures, and no test folder beside them.",)
-    count = sum(path.is_file() for path in test.glob("*/*"))
-    return (
-        f"CIFAR-10: {len(found.examples):,} pictures to train and validate on; the {count:,} test pictures in {test} "
-        f"are held apart. To score a copy of the model on them: finetune verify MODEL --data {shlex.quote(str(test))}",
-    )
+def _note(found: Dataset) -> str:
+    tested = sum(example.part == "test" for example in found.examples)
+    trained = f"CIFAR-10: {len(found.examples) - tested:,} pictures to train and validate on"
+    return f"{trained}; the {tested:,} test pictures are for the end." if tested else f"{trained}, and no test part."

@@ -42,7 +42,7 @@ CATS_DOGS = DatasetSpec(
 
 CIFAR10 = DatasetSpec(
     name="cifar10",
-    summary="CIFAR-10: small pictures of ten classes, the test set held apart",
+    summary="CIFAR-10: small pictures of ten classes, with a test part",
     sources=(
         Source(
             name="toronto",

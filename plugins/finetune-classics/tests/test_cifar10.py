@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finetune.builtin import folder as class_folders
 from finetune.data.audit import audit
-from finetune.data.splits import split
+from finetune.data.splits import SplitRules, split
 from finetune.errors import DataError, ResourceError
 from finetune_classics import batches, cifar10
 from finetune_classics.batches import LABELS, TEST, TRAIN
@@ -50,18 +49,15 @@ def counts(dataset):
     return Counter((example.part, example.label) for example in dataset.examples)
 
 
-TRAINING = {(None, label): 5 * PER_CLASS for label in LABELS}
+PARTS = {(part, label): count * PER_CLASS for part, count in (("train", 5), ("test", 1)) for label in LABELS}
 
 
-def test_a_download_brings_the_training_pictures_and_keeps_the_test_apart(publish, archive, request_for, tmp_path):
+def test_a_download_brings_pictures_to_train_on_and_a_test_part(publish, archive, request_for, tmp_path):
     publish(cifar10, archive)
     dataset = load(request_for())
     assert (dataset.name, dataset.labels) == ("cifar10", LABELS)
-    assert counts(dataset) == TRAINING
-    assert "test" not in {example.path.parts[-3] for example in dataset.examples}
-    test = tmp_path / "cache" / "published" / "test"
-    assert len(list(test.glob("*/*.png"))) == 10 * PER_CLASS
-    assert sorted(path.name for path in test.parent.iterdir()) == ["test", "train"]
+    assert counts(dataset) == PARTS
+    assert sorted(path.name for path in (tmp_path / "cache" / "published").iterdir()) == ["test", "train"]
 
 
 def test_the_labels_are_in_the_official_order():
@@ -70,27 +66,19 @@ def test_the_labels_are_in_the_official_order():
     assert list(LABELS) == sorted(LABELS)
 
 
-def test_a_note_says_where_the_test_pictures_are_and_how_to_score_them(publish, archive, request_for, tmp_path):
+def test_a_note_counts_the_pictures_of_each_part(publish, archive, request_for):
     publish(cifar10, archive)
     (note,) = load(request_for()).notes
-    test = tmp_path / "cache" / "published" / "test"
-    assert f"100 pictures to train and validate on; the 20 test pictures in {test} are held apart" in note
-    assert note.endswith(f"finetune verify MODEL --data {test}")
-
-
-def test_the_folder_that_the_note_names_is_one_that_verify_reads(publish, archive, request_for):
-    publish(cifar10, archive)
-    test = Path(load(request_for()).notes[0].rpartition(" ")[2])
-    to_score = class_folders.load(request_for(test))
-    assert counts(to_score) == {(None, label): PER_CLASS for label in LABELS}
+    assert note == "CIFAR-10: 100 pictures to train and validate on; the 20 test pictures are for the end."
 
 
 def test_validation_is_carved_out_of_the_training_pictures_alike_every_time(publish, archive, request_for, reporter):
     publish(cifar10, archive)
     dataset = load(request_for())
     checked = audit(dataset, 0, reporter)
-    first, again, other = (split(checked, dataset.labels, 0.2, seed) for seed in (42, 42, 43))
+    first, again, other = (split(checked, dataset, SplitRules(valid_share=0.2, seed=seed)) for seed in (42, 42, 43))
     assert Counter(example.label for example in first.valid) == dict.fromkeys(LABELS, 2)
+    assert Counter(example.label for example in first.test) == dict.fromkeys(LABELS, PER_CLASS)
     assert first == again
     assert first != other
 
@@ -132,7 +120,7 @@ def test_an_interruption_while_decoding_leaves_no_half_set(publish, archive, req
         with pytest.raises(KeyboardInterrupt):
             load(request_for())
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["cifar-10-binary.tar.gz"]
-    assert counts(load(request_for())) == TRAINING
+    assert counts(load(request_for())) == PARTS
     assert len(mirror.asked) == 1
 
 
@@ -142,7 +130,7 @@ def test_a_broken_connection_is_taken_up(publish, archive, request_for):
     with pytest.raises(ResourceError, match="the connection ended after 1,000 of"):
         load(request_for())
     mirror.hang_up_after = None
-    assert counts(load(request_for())) == TRAINING
+    assert counts(load(request_for())) == PARTS
     assert mirror.asked[1] == ("cifar-10-binary.tar.gz", "bytes=1000-")
 
 
@@ -159,7 +147,7 @@ def test_batches_at_hand_are_decoded_into_the_cache_and_stay(inside, request_for
     folder = write_batches(tmp_path / "copy" / inside)
     before = sorted(path.name for path in folder.iterdir())
     dataset = load(request_for(tmp_path / "copy"))
-    assert counts(dataset) == TRAINING
+    assert counts(dataset) == PARTS
     assert all(example.path.is_relative_to(tmp_path / "cache") for example in dataset.examples)
     assert sorted(path.name for path in folder.iterdir()) == before
 
@@ -175,27 +163,27 @@ def test_other_batches_are_other_pictures(request_for, tmp_path):
 def test_an_archive_at_hand_is_decoded(publish, archive, request_for, tmp_path):
     mirror = publish(cifar10, archive)
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive)
-    assert counts(load(request_for(tmp_path / "cifar-10-binary.tar.gz"))) == TRAINING
+    assert counts(load(request_for(tmp_path / "cifar-10-binary.tar.gz"))) == PARTS
     assert mirror.asked == []
 
 
 def test_folders_of_pictures_are_read_where_they_lie(photos, request_for, tmp_path):
     copy = photos(tmp_path / "copy", [f"{part}/{label}/1.jpg" for part in ("train", "test") for label in LABELS])
     dataset = load(request_for(copy))
-    assert counts(dataset) == {(None, label): 1 for label in LABELS}
-    assert f"the 10 test pictures in {copy / 'test'} are held apart" in dataset.notes[0]
+    assert counts(dataset) == {(part, label): 1 for part in ("train", "test") for label in LABELS}
+    assert "the 10 test pictures are for the end" in dataset.notes[0]
 
 
 def test_a_validation_folder_of_the_copy_is_kept(photos, request_for, tmp_path):
     names = [f"{part}/{label}/1.jpg" for part in ("train", "val", "test") for label in LABELS]
     dataset = load(request_for(photos(tmp_path / "copy", names)))
-    assert counts(dataset) == {(part, label): 1 for part in ("train", "valid") for label in LABELS}
-    assert "held apart" in dataset.notes[-1]
+    assert counts(dataset) == {(part, label): 1 for part in ("train", "valid", "test") for label in LABELS}
+    assert "20 pictures to train and validate on; the 10 test pictures" in dataset.notes[-1]
 
 
 def test_class_folders_alone_have_no_test_part(photos, request_for, tmp_path):
     dataset = load(request_for(photos(tmp_path / "copy", [f"{label}/1.jpg" for label in LABELS])))
-    assert dataset.notes == ("CIFAR-10: 10 pictures, and no test folder beside them.",)
+    assert dataset.notes == ("CIFAR-10: 10 pictures to train and validate on, and no test part.",)
 
 
 def test_pickles_are_refused(request_for, tmp_path):

@@ -12,8 +12,7 @@ from finetune.builtin.folder import load
 from finetune.data.audit import Audit, audit, class_counts
 from finetune.errors import DataError
 from finetune.reporting import SILENT, SilentReporter
-from finetune.types import Dataset, DatasetRequest, Example
-from finetune_export import image
+from finetune.types import Dataset, DatasetRequest, Example, Task
 from finetune_export.image import Limits
 
 ALL = 1.0
@@ -126,19 +125,11 @@ def test_a_named_pipe_is_left_out_and_does_not_hang(pictures: Path) -> None:
     assert reasons(audited(pictures)) == {"pipe.jpg": "not a regular file; a picture has to be one"}
 
 
-def test_a_picture_that_goes_away_while_it_is_read_is_left_out(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = image.load
-
-    def load_and_lose(path: Path, *args: object, **options: object) -> object:
-        picture = whole(path, *args, **options)  # type: ignore[arg-type]
-        if path.name == "000.jpg":
-            path.unlink()
-        return picture
-
-    monkeypatch.setattr(image, "load", load_and_lose)
-
+def test_a_picture_that_is_gone_is_left_out(pictures: Path) -> None:
+    given = dataset(pictures)
     (pictures / "dog" / "000.jpg").unlink()
-    assert reasons(audited(pictures)) == {"000.jpg": "the file cannot be read (No such file or directory)"}
+
+    assert reasons(audit(given, ALL, SILENT)) == {"000.jpg": "the file cannot be read (No such file or directory)"}
 
 
 def test_a_picture_above_the_limits_is_left_out(pictures: Path, picture: Callable[..., Image.Image]) -> None:
@@ -236,20 +227,22 @@ def test_a_label_that_the_data_set_does_not_list_is_refused(pictures: Path) -> N
 # ── notes ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_oddities_of_one_kind_make_one_note(pictures: Path, picture: Callable[..., Image.Image]) -> None:
+def test_findings_of_one_kind_make_one_note(pictures: Path, picture: Callable[..., Image.Image]) -> None:
     for i in (3, 4, 5):
         picture(seed=i, size=(i, 20)).save(pictures / "cat" / f"tiny{i}.png")
 
-    assert audited(pictures).notes() == [f"3 picture(s), first {pictures}/cat/tiny3.png: tiny: 3 x 20 pixels"]
+    assert audited(pictures).notes() == [
+        f"3 picture(s) have a side of less than 32 pixels, first {pictures}/cat/tiny3.png: 3 x 20 pixels."
+    ]
 
 
-def test_oddities_of_two_kinds_make_two_notes(pictures: Path, picture: Callable[..., Image.Image]) -> None:
+def test_findings_of_two_kinds_make_two_notes(pictures: Path, picture: Callable[..., Image.Image]) -> None:
     picture(size=(5, 5)).save(pictures / "cat" / "tiny.png")
     picture(seed=9).save(pictures / "dog" / "name.jpg", "PNG")
 
     assert audited(pictures).notes() == [
-        f"1 picture(s), first {pictures}/cat/tiny.png: tiny: 5 x 5 pixels",
-        f"1 picture(s), first {pictures}/dog/name.jpg: named .jpg, but its content is PNG",
+        f"1 picture(s) have a side of less than 32 pixels, first {pictures}/cat/tiny.png: 5 x 5 pixels.",
+        f"1 picture(s) are named as another format than they are, first {pictures}/dog/name.jpg: it is PNG.",
     ]
 
 
@@ -257,14 +250,38 @@ def test_one_picture_under_two_labels_is_noted(pictures: Path) -> None:
     shutil.copy(pictures / "cat" / "000.jpg", pictures / "dog" / "copy.jpg")
 
     assert audited(pictures).notes() == [
-        f"1 picture(s) also lie under another label, first {pictures}/cat/000.jpg = {pictures}/dog/copy.jpg."
+        f"1 picture(s) have another label or value than an equal one, first {pictures}/cat/000.jpg = "
+        f"{pictures}/dog/copy.jpg."
     ]
 
 
-def test_one_picture_twice_under_one_label_is_not_noted(pictures: Path) -> None:
+def test_one_picture_twice_under_one_label_is_noted(pictures: Path) -> None:
     shutil.copy(pictures / "cat" / "000.jpg", pictures / "cat" / "copy.jpg")
 
-    assert audited(pictures).notes() == []
+    assert audited(pictures).notes() == [
+        f"1 picture(s) are there more than once, first {pictures}/cat/000.jpg = {pictures}/cat/copy.jpg."
+    ]
+
+
+def test_labels_of_very_different_frequency_are_noted(picture_folder: Callable[..., Path]) -> None:
+    root = picture_folder(count=11)
+    for path in sorted((root / "dog").iterdir())[1:]:
+        path.unlink()
+
+    assert audited(root).notes() == [
+        "'cat' has 11 pictures and 'dog' 1: judge the labels one by one, and consider --imbalance."
+    ]
+
+
+def test_that_a_picture_is_turned_upright_is_no_note(pictures: Path, picture: Callable[..., Image.Image]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(seed=9).save(pictures / "cat" / "turned.jpg", exif=exif)
+
+    found = audited(pictures)
+
+    assert [finding.kind for finding in found.findings] == ["turned"]
+    assert found.notes() == []
 
 
 # ── the fingerprint ─────────────────────────────────────────────────────────────────────────────────
@@ -322,3 +339,52 @@ def test_classes_are_counted() -> None:
     examples = tuple(Example(path=Path(str(i)), label=label) for i, label in enumerate(("b", "a", "b")))
 
     assert class_counts(examples) == {"b": 2, "a": 1}
+
+
+# ── several labels, and values ──────────────────────────────────────────────────────────────────────
+
+
+def of_task(pictures: Path, task: Task, *shown: object) -> Dataset:
+    field = {"multi-label": "labels", "regression": "values"}[task]
+    paths = sorted(pictures.rglob("*.*"))
+    examples = tuple(Example(path=path, **{field: what}) for path, what in zip(paths, shown, strict=False))
+    return Dataset(name="set", examples=examples, labels=("x", "y"), source="", licence="", task=task)
+
+
+def test_a_picture_of_several_labels_counts_for_each_and_one_of_none_for_none(pictures: Path) -> None:
+    found = audit(of_task(pictures, "multi-label", ("x", "y"), ("x",), ()), ALL, SILENT)
+
+    assert (len(found.checked), found.class_counts()) == (3, {"x": 2, "y": 1})
+
+
+def test_one_of_several_labels_without_a_readable_picture_is_refused(pictures: Path) -> None:
+    first = min(pictures.rglob("*.*"))
+    first.write_bytes(b"")
+    with pytest.raises(DataError, match=f"The class 'y' has no readable picture: {first}: the file is empty"):
+        audit(of_task(pictures, "multi-label", ("x", "y"), ("x",)), ALL, SILENT)
+
+
+def test_values_have_no_classes_that_could_be_empty(pictures: Path) -> None:
+    found = audit(of_task(pictures, "regression", (1.0, 2.0), (3.0, 4.0)), ALL, SILENT)
+
+    assert (found.class_counts(), found.notes()) == ({}, [])
+
+
+def test_other_values_are_another_fingerprint(pictures: Path) -> None:
+    one, other = (audit(of_task(pictures, "regression", (1.0, value)), ALL, SILENT).fingerprint for value in (2.0, 3.0))
+    assert one != other
+
+
+@pytest.mark.parametrize(("values", "shown"), [((1.0,), "1.0"), ((1.0, float("nan")), "1.0, nan"), ((), "none")])
+def test_values_that_are_missing_or_no_numbers_are_refused(
+    pictures: Path, values: tuple[float, ...], shown: str
+) -> None:
+    with pytest.raises(DataError, match=f"has the values {shown}; the data set 'set' needs 2 finite number"):
+        audit(of_task(pictures, "regression", values), ALL, SILENT)
+
+
+def test_values_of_nothing_that_can_be_read_are_refused(pictures: Path) -> None:
+    given = of_task(pictures, "regression", (1.0, 2.0))
+    given.examples[0].path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"The data set 'set' has no readable picture\. Check --data\."):
+        audit(given, ALL, SILENT)

@@ -7,20 +7,18 @@ import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from finetune.config import Augmentation
 from finetune.data import pictures as pictures_module
-from finetune.data.pictures import Pictures, random_view
+from finetune.data.pictures import Pictures
 from finetune.errors import DataError
 from finetune.networks.network import Network
 from finetune.targets.to_onnx import Deployed
@@ -34,12 +32,13 @@ PREPROCESSING = Preprocessing(
     image_size_px=SIZE, crop_fraction=0.875, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
 )
 VIEWS = (1, 2, 3)
+every_policy = pytest.mark.parametrize("augment", get_args(Augmentation))
+random_policies = pytest.mark.parametrize("augment", ["light", "fastai", "trivial"])
 
 
-def pictures_of(paths: Sequence[Path], labels: Sequence[str] = LABELS, **changes: Any) -> Pictures:
-    examples = [Example(path=path, label=path.parent.name if path.parent.name in labels else "cat") for path in paths]
+def pictures_of(paths: Sequence[Path], augment: Augmentation = "light") -> Pictures:
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    return Pictures(examples, hashes, labels, replace(PREPROCESSING, **changes))
+    return Pictures([Example(path=path) for path in paths], hashes, PREPROCESSING, augment)
 
 
 @pytest.fixture
@@ -56,8 +55,9 @@ def paths(picture_folder: Callable[..., Path], picture: Callable[..., Image.Imag
 # ── view 0 ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_view_0_has_the_pixels_of_deployment_bit_for_bit(paths: list[Path]) -> None:
-    pictures = pictures_of(paths)
+@every_policy
+def test_view_0_has_the_pixels_of_deployment_bit_for_bit(paths: list[Path], augment: Augmentation) -> None:
+    pictures = pictures_of(paths, augment)
 
     assert len(pictures) == 8
     for index, path in enumerate(paths):
@@ -111,13 +111,6 @@ def test_images_lie_in_memory_as_channels_last_convolutions_want_them(paths: lis
     assert pictures_of(paths).images([(0, 0), (1, 1)]).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_targets_follow_the_order_of_the_labels(paths: list[Path]) -> None:
-    targets = pictures_of(paths, ("dog", "cat")).targets
-
-    assert targets.dtype == torch.int64
-    assert targets.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
-
-
 # ── the other views ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -125,21 +118,34 @@ def views_of(pictures: Pictures, index: int) -> list[bytes]:
     return [pictures.pixels(index, view).tobytes() for view in VIEWS]
 
 
-def test_views_of_a_picture_differ_from_each_other_and_from_what_deployment_sees(paths: list[Path]) -> None:
-    pictures = pictures_of(paths)
+def test_without_augmentation_every_view_has_the_pixels_of_deployment(paths: list[Path]) -> None:
+    pictures = pictures_of(paths, "none")
+
+    for index in range(len(pictures)):
+        assert views_of(pictures, index) == [pictures.pixels(index, 0).tobytes()] * len(VIEWS)
+
+
+@pytest.mark.parametrize("augment", ["light", "fastai"])  # one of the trivial operations does nothing
+def test_views_of_a_picture_differ_from_each_other_and_from_what_deployment_sees(
+    paths: list[Path], augment: Augmentation
+) -> None:
+    pictures = pictures_of(paths, augment)
 
     for index in range(len(pictures)):
         assert len({pictures.pixels(index, 0).tobytes(), *views_of(pictures, index)}) == 1 + len(VIEWS)
 
 
-def test_a_view_does_not_depend_on_path_or_order_or_seed(paths: list[Path], tmp_path: Path) -> None:
-    expected = [views_of(pictures_of(paths), index) for index in range(len(paths))]
+@random_policies
+def test_a_view_does_not_depend_on_path_or_order_or_seed(
+    paths: list[Path], tmp_path: Path, augment: Augmentation
+) -> None:
+    expected = [views_of(pictures_of(paths, augment), index) for index in range(len(paths))]
     moved = [Path(shutil.copy(path, tmp_path / f"{number}{path.suffix}")) for number, path in enumerate(paths)]
     torch.manual_seed(8)
     np.random.seed(8)
     random.seed(8)
 
-    elsewhere = pictures_of(moved[::-1])
+    elsewhere = pictures_of(moved[::-1], augment)
     found = [views_of(elsewhere, index) for index in range(len(paths))]
 
     assert found[::-1] == expected
@@ -154,22 +160,26 @@ def test_a_view_does_not_depend_on_which_views_were_made_before(paths: list[Path
     assert found[::-1] == expected
 
 
-def test_views_draw_nothing_from_the_generators_of_training(paths: list[Path]) -> None:
+@random_policies
+def test_views_draw_nothing_from_the_generators_of_training(paths: list[Path], augment: Augmentation) -> None:
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
 
-    pictures_of(paths).images([(0, 0), (0, 1), (1, 2)])
+    pictures_of(paths, augment).images([(index, view) for index in range(len(paths)) for view in range(8)])
 
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
 
 
-def test_many_threads_make_the_views_that_one_makes(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = pictures_of(paths)
+@random_policies
+def test_many_threads_make_the_views_that_one_makes(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch, augment: Augmentation
+) -> None:
+    alone = pictures_of(paths, augment)
     wanted = [(index, view) for view in VIEWS for index in range(len(paths))]
     expected = torch.cat([alone.images([pair]) for pair in wanted])
     monkeypatch.setattr(pictures_module, "DECODERS", 8)
 
-    assert torch.equal(pictures_of(paths).images(wanted), expected)
+    assert torch.equal(pictures_of(paths, augment).images(wanted), expected)
 
 
 ANOTHER_PROCESS = """
@@ -182,18 +192,19 @@ from finetune_export.contract import Preprocessing
 path, sha256, size, crop_fraction = sys.argv[1:]
 sizes = {"image_size_px": int(size), "crop_fraction": float(crop_fraction)}
 preprocessing = Preprocessing(**sizes, mean=(0, 0, 0), std=(1, 1, 1))
-pictures = Pictures([Example(path=Path(path), label="cat")], [sha256], ["cat"], preprocessing)
-sys.stdout.buffer.write(pictures.pixels(0, 2).tobytes())
+for augment in ("light", "fastai", "trivial"):
+    pictures = Pictures([Example(path=Path(path))], [sha256], preprocessing, augment)
+    sys.stdout.buffer.write(pictures.pixels(0, 2).tobytes())
 """
 
 
-def test_another_process_makes_the_same_view(paths: list[Path]) -> None:
-    here = pictures_of(paths)
-    said = [str(paths[0]), here.sha256[0], str(SIZE), str(PREPROCESSING.crop_fraction)]
+def test_another_process_makes_the_same_views(paths: list[Path]) -> None:
+    here = {augment: pictures_of(paths, augment) for augment in ("light", "fastai", "trivial")}
+    said = [str(paths[0]), here["light"].sha256[0], str(SIZE), str(PREPROCESSING.crop_fraction)]
 
     there = subprocess.run([sys.executable, "-c", ANOTHER_PROCESS, *said], check=True, capture_output=True).stdout
 
-    assert there == here.pixels(0, 2).tobytes()
+    assert there == b"".join(pictures.pixels(0, 2).tobytes() for pictures in here.values())
 
 
 def test_the_same_picture_in_other_bytes_is_cut_in_another_way(
@@ -207,31 +218,22 @@ def test_the_same_picture_in_other_bytes_is_cut_in_another_way(
     assert pictures.pixels(0, 1).tobytes() != pictures.pixels(1, 1).tobytes()
 
 
-@given(width=st.integers(1, 60), height=st.integers(1, 60), size=st.integers(1, 40), seed=st.integers(0, 2**32))
-def test_a_picture_of_any_shape_fills_a_view_of_any_size(width: int, height: int, size: int, seed: int) -> None:
-    drawn = Image.new("RGB", (width, height), (10, 200, 30))
-
-    pixels = random_view(drawn, size, np.random.default_rng(seed))
-
-    assert (pixels.shape, pixels.dtype) == ((size, size, 3), np.uint8)
-    assert pixels.std(axis=(0, 1)).max() == 0  # nothing but the picture's one colour is seen
-    assert pixels[0, 0].argmax() == 1
-
-
+@every_policy
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
 def test_a_thin_picture_has_all_its_views(
-    tmp_path: Path, picture: Callable[..., Image.Image], size: tuple[int, int]
+    tmp_path: Path, picture: Callable[..., Image.Image], size: tuple[int, int], augment: Augmentation
 ) -> None:
     picture(size=size).save(tmp_path / "thin.png")
 
-    assert pictures_of([tmp_path / "thin.png"]).images([(0, 0), (0, 1), (0, 2)]).shape == (3, 3, SIZE, SIZE)
+    assert pictures_of([tmp_path / "thin.png"], augment).images([(0, 0), (0, 1), (0, 2)]).shape == (3, 3, SIZE, SIZE)
 
 
-def test_some_views_are_mirrored_and_some_are_not(tmp_path: Path) -> None:
+@random_policies
+def test_some_views_are_mirrored_and_some_are_not(tmp_path: Path, augment: Augmentation) -> None:
     half = np.zeros((64, 64, 3), np.uint8)
     half[:, 32:] = 255  # dark left, bright right
     Image.fromarray(half).save(tmp_path / "half.png")
-    pictures = pictures_of([tmp_path / "half.png"])
+    pictures = pictures_of([tmp_path / "half.png"], augment)
 
     bright_right = [bool(view[:, -1].mean() > view[:, 0].mean()) for view in (pictures.pixels(0, v) for v in range(33))]
 

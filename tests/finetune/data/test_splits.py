@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.data.audit import Audit, Checked
-from finetune.data.splits import Split, split
+from finetune.data.splits import Split, SplitRules, split
 from finetune.errors import DataError
-from finetune.types import Example, Part
+from finetune.types import Dataset, Example, Part
 
 COUNTS = st.dictionaries(st.text(min_size=1, max_size=5), st.integers(2, 30), min_size=2, max_size=6)
 SHARES = st.floats(0.01, 0.9)
@@ -31,12 +31,21 @@ def audit_with(counts: dict[str, int], root: str = "/pictures") -> Audit:
     return audit_of(*(checked(label, i, root=root) for label, count in counts.items() for i in range(count)))
 
 
+def dataset_of(found: Audit, labels: tuple[str, ...]) -> Dataset:
+    examples = tuple(picture.example for picture in found.checked)
+    return Dataset(name="pictures", examples=examples, labels=labels, source="", licence="")
+
+
+def split_of(found: Audit, labels: tuple[str, ...] = ("a", "b"), share: float = 0.2, seed: int = 42) -> Split:
+    return split(found, dataset_of(found, labels), SplitRules(valid_share=share, seed=seed))
+
+
 def names(examples: tuple[Example, ...]) -> list[str]:
     return [example.path.name for example in examples]
 
 
 def divided(counts: dict[str, int], share: float = 0.2, seed: int = 42, root: str = "/pictures") -> Split:
-    return split(audit_with(counts, root), tuple(counts), share, seed)
+    return split_of(audit_with(counts, root), tuple(counts), share, seed)
 
 
 # ── stratified ──────────────────────────────────────────────────────────────────────────────────────
@@ -84,7 +93,7 @@ def test_renaming_the_pictures_changes_nothing() -> None:
     renamed = [replace(c, example=replace(c.example, path=Path(f"/{99 - i}.jpg"))) for i, c in enumerate(found)]
     contents = {c.example.path: c.sha256 for c in (*found, *renamed)}
 
-    before, after = (split(audit_of(*pictures), ("a", "b"), 0.2, 42) for pictures in (found, renamed))
+    before, after = (split_of(audit_of(*pictures)) for pictures in (found, renamed))
 
     assert {contents[e.path] for e in before.valid} == {contents[e.path] for e in after.valid}
 
@@ -102,7 +111,7 @@ def test_the_order_in_which_pictures_were_found_changes_nothing() -> None:
     found = audit_with({"a": 10, "b": 10})
     reverse = audit_of(*reversed(found.checked))
 
-    assert split(found, ("a", "b"), 0.2, 42) == split(reverse, ("a", "b"), 0.2, 42)
+    assert split_of(found) == split_of(reverse)
 
 
 def test_another_seed_is_another_split() -> None:
@@ -135,8 +144,8 @@ def test_a_label_with_one_picture_cannot_be_split() -> None:
 
     assert caught.value.exit_code == 3
     assert str(caught.value) == (
-        "The class 'b' has 1 readable picture(s) and none of them in the train part; "
-        "give every class at least two pictures, or a train folder of its own."
+        "The class 'b' has 1 readable picture(s), which cannot be both trained on and validated; "
+        "give every class at least two pictures, or a validation part of its own."
     )
 
 
@@ -154,7 +163,7 @@ def given_parts(*rows: tuple[str, str, Part | None]) -> Audit:
 def test_a_given_split_is_kept_whatever_the_share_and_the_seed() -> None:
     found = given_parts(("a", "1", "train"), ("b", "2", "train"), ("a", "3", "valid"), ("b", "4", "valid"))
 
-    division = split(found, ("a", "b"), 0.9, 7)
+    division = split_of(found, share=0.9, seed=7)
 
     assert names(division.train) == [c.example.path.name for c in found.checked[:2]]
     assert names(division.valid) == [c.example.path.name for c in found.checked[2:]]
@@ -163,22 +172,22 @@ def test_a_given_split_is_kept_whatever_the_share_and_the_seed() -> None:
 def test_a_label_that_is_only_validated_is_refused() -> None:
     found = given_parts(("a", "1", "train"), ("a", "2", "valid"), ("b", "3", "valid"))
 
-    with pytest.raises(DataError, match=r"^The class 'b' has 1 readable picture.* none of them in the train part"):
-        split(found, ("a", "b"), 0.2, 42)
+    with pytest.raises(DataError, match=r"^The class 'b' has 1 picture.s. in the validation part and none in the"):
+        split_of(found)
 
 
-def test_nothing_to_validate_on_is_refused() -> None:
-    found = given_parts(("a", "1", "train"), ("b", "2", "train"))
+def test_without_a_validation_part_the_train_part_is_divided() -> None:
+    found = audit_with({"a": 10, "b": 10})
+    given = audit_of(*(replace(c, example=replace(c.example, part="train")) for c in found.checked))
 
-    with pytest.raises(DataError, match="none of them in the validation part"):
-        split(found, ("a", "b"), 0.2, 42)
+    assert names(split_of(given).valid) == names(split_of(found).valid)
 
 
 def test_a_label_that_is_never_validated_is_noted() -> None:
     found = given_parts(("a", "1", "train"), ("b", "2", "train"), ("a", "3", "valid"))
 
-    assert split(found, ("a", "b"), 0.2, 42).notes == (
-        "1 class(es) have no validation picture, so accuracy says nothing of them; first 'b'.",
+    assert split_of(found).notes == (
+        "1 class(es) have no validation picture, so its score says nothing of them; first 'b'.",
     )
 
 
@@ -186,7 +195,7 @@ def test_a_picture_without_a_part_among_others_with_one_is_refused() -> None:
     found = given_parts(("a", "1", "train"), ("b", "2", "valid"), ("b", "3", None))
 
     with pytest.raises(DataError, match="belongs to no part, while other pictures do"):
-        split(found, ("a", "b"), 0.2, 42)
+        split_of(found)
 
 
 def test_a_validation_picture_that_is_also_trained_on_is_noted_with_both_paths() -> None:
@@ -194,7 +203,7 @@ def test_a_validation_picture_that_is_also_trained_on_is_noted_with_both_paths()
     valid = checked("a", "same", "valid", root="/valid")
     found = audit_of(train, valid, checked("b", "1", "train"), checked("b", "2", "valid"))
 
-    assert split(found, ("a", "b"), 0.2, 42).notes == (
-        f"1 validation picture(s) are also trained on, so accuracy flatters; "
+    assert split_of(found).notes == (
+        f"1 validation picture(s) are also trained on, which flatters the score; "
         f"first {valid.example.path} = {train.example.path}.",
     )

@@ -1,0 +1,56 @@
+"""``finetune audit``: what is wrong with the pictures, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Unpack
+
+from cyclopts import Parameter
+
+from finetune.config import RunOptions
+from finetune_export.cli.output import print_json, print_table
+
+
+def audit(
+    pictures: Annotated[Path | None, Parameter(help="The same as --data.")] = None,
+    /,
+    *,
+    fix: Annotated[
+        Path | None,
+        Parameter(
+            help="Table (.csv) to write, without unreadable pictures, later copies, and equal pictures of different "
+            "labels; in or above the pictures' folder."
+        ),
+    ] = None,
+    config: Annotated[Path | None, Parameter(help="TOML file with any of these options; flags override it.")] = None,
+    json: Annotated[bool, Parameter(negative=(), help="Print one JSON object instead of the tables.")] = False,
+    **options: Unpack[RunOptions],
+) -> None:
+    """Look for broken, repeated, nearly equal, contradicting and odd pictures, and show them.
+
+    Takes the inputs of 'finetune run', trains nothing, and changes no picture. Writes audit.json and suspicious.png
+    into a new folder. Pictures that could not be trained on make the exit status 3.
+
+    Examples:
+      finetune audit pictures
+      finetune audit pictures.csv --label-col species --group-col animal
+      finetune audit pictures --fix pictures/cleaned.csv
+    """
+    from finetune.auditing import audit_data
+    from finetune.cli.progress import RichReporter
+    from finetune.errors import ConfigError, DataError
+
+    if pictures is not None:
+        if "data" in options:
+            raise ConfigError(f"{pictures} and --data {options['data']} are both data; leave out one.")
+        options["data"] = pictures
+    with RichReporter() as reporter:
+        found = audit_data(fix=fix, config_file=config, reporter=reporter, **options)
+    if json:
+        print_json(found)
+    else:
+        print_table(found.finding_rows())
+        print()
+        print_table(found.rows())
+    if found.problem:
+        raise DataError(found.problem)

@@ -1,0 +1,1 @@
+"""Image data sets in the form of the Hugging Face hub."""
