@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-DISTRIBUTIONS := -e ./export -e ".[dev]" -e ./plugins/finetune-dogbreeds -e ./plugins/finetune-classics
+DISTRIBUTIONS := -e ./export -e ".[dev]" -e ./plugins/finetune-dogbreeds -e ./plugins/finetune-classics -e ./plugins/finetune-hf
 
 .PHONY: help install demo test test-all test-real bench bench-serve lint format clean
 

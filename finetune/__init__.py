@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from finetune.errors import FinetuneError
+    from finetune.folds import cross_validate
     from finetune.run import run
     from finetune.types import RunResult
 
 __version__ = "0.1.0"
-__all__ = ["FinetuneError", "RunResult", "__version__", "run"]
+__all__ = ["FinetuneError", "RunResult", "__version__", "cross_validate", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from finetune.run import run
 
         return run
+    if name == "cross_validate":
+        from finetune.folds import cross_validate
+
+        return cross_validate
     if name == "FinetuneError":
         from finetune.errors import FinetuneError
 

@@ -101,7 +101,10 @@ def recommend(
     intent = discover(options, config_file)
     named = [_candidate(intent, text) for text in candidates] or [intent]
     at_hand = [] if candidates else _at_hand(intent)
-    measured, best = _compared(prepare(named[0], reporter), named[1:], at_hand, reporter)
+    job = prepare(named[0], reporter)
+    if job.dataset.task != "single-label":
+        raise ConfigError(f"Advice is about telling single labels apart, and the task is {job.dataset.task}.")
+    measured, best = _compared(job, named[1:], at_hand, reporter)
     return Recommendation(
         dataset=best.dataset.name,
         candidates=tuple(measured),

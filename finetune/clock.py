@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Measures named stages; ``seconds`` holds what has ended, in order."""
+    """Measures named stages: ``seconds`` holds what has ended, in order; ``started`` is of ``time.monotonic``."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._started = time.perf_counter()
+        self.started = time.monotonic()
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -25,4 +25,4 @@ class Clock:
 
     def total(self) -> dict[str, float]:
         """Return the stages and the ``total`` since the clock was made."""
-        return {**self.seconds, "total": round(time.perf_counter() - self._started, 3)}
+        return {**self.seconds, "total": round(time.monotonic() - self.started, 3)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.errors import ModelError, PluginError
+from finetune.evaluating import Scores, scores_of
 from finetune.plugins import blaming, load_function
 from finetune.preparation import Job
-from finetune.run_folder import VERIFICATION, RunFolder
+from finetune.run_folder import UNVERIFIED, VERIFICATION, RunFolder
+from finetune.training.objective import Objective
 from finetune.types import Artifact, ExportRequest, ExportTarget, Reporter, Verification
 from finetune.verification import verify
-from finetune_export.contract import Contract
-
-UNVERIFIED = ".unverified"
+from finetune_export import Contract, Predictor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +32,35 @@ class Export:
     verification: Verification
 
 
+def score_test_part(
+    export: Export, job: Job, objective: Objective, contract: Contract, reporter: Reporter
+) -> Scores | None:
+    """Return how good the exported file's answers to the test part are; None where there is none.
+
+    Nothing was chosen by these pictures: they are looked at once, at the very end.
+    """
+    if not job.split.test:
+        return None
+    reporter.begin("Scoring the test part")
+    answers = Predictor(export.path).answers([example.path for example in job.split.test])
+    reporter.end()
+    targets = objective.targets(job.split.test)
+    return scores_of(objective, answers, targets, contract.thresholds, job.config.seed)
+
+
 def export_and_verify(
     folder: RunFolder, job: Job, contract: Contract, reference: NDArray[np.float32], reporter: Reporter
 ) -> dict[str, Export]:
     """Return the verified exports by target, ``onnx`` first; all results are in the run folder.
 
-    ``reference`` holds the trained network's probabilities for the validation pictures, float32 (N, K). Raises
+    ``reference`` holds the trained network's answers to the validation pictures, float32 (N, K). Raises
     ``ModelError`` at the first artifact that answers differently; it stays under a name that says it failed.
     """
+    _clear(folder)
     exports: dict[str, Export] = {}
     for name in dict.fromkeys(("onnx", *job.config.target)):
         target = job.intent.plugins.find_target(name)
-        judge = partial(_judge, target=target, job=job, reference=reference)
+        judge = partial(_judge, target=target, job=job, contract=contract, reference=reference)
         with _staging(folder) as staging:
             reporter.begin(f"Exporting to {name}")
             request = ExportRequest(
@@ -64,9 +82,25 @@ def export_and_verify(
     return exports
 
 
-def _judge(artifact: Artifact, *, target: ExportTarget, job: Job, reference: NDArray[np.float32]) -> Verification:
+def _clear(folder: RunFolder) -> None:
+    """Remove what an earlier attempt at this run exported before it was stopped."""
+    try:
+        verified = json.loads((folder / VERIFICATION).read_text(encoding="utf-8"))
+        names = [Path(each["file"]).name for each in verified]  # whatever the file says, nothing outside the folder
+    except (OSError, ValueError, TypeError, KeyError):  # none, or damaged: then nothing had its name yet
+        return
+    for artifact in (folder / name for name in names):
+        if artifact.is_dir():
+            shutil.rmtree(artifact)
+        else:
+            artifact.unlink(missing_ok=True)
+
+
+def _judge(
+    artifact: Artifact, *, target: ExportTarget, job: Job, contract: Contract, reference: NDArray[np.float32]
+) -> Verification:
     pictures = [example.path for example in job.split.valid]
-    return verify(artifact, target, pictures, job.valid_targets, reference, job.config.max_drop)
+    return verify(artifact, target, pictures, job.valid_targets, reference, contract, job.config.max_drop)
 
 
 @contextmanager

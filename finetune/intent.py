@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, flag, read_file, resolve
 from finetune.errors import ConfigError
+from finetune.evaluation.catalogue import METRICS
 from finetune.names import unknown_name
 from finetune.plugins import Plugins, load_plugins
 from finetune.types import Backbone, DatasetSpec, Source
@@ -49,7 +50,7 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
 
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
-"""What ``--data`` ends with where it is a table and no folder."""
+"""What ``--data`` ends with, in lower case, where it is a table and no folder."""
 COLUMN_OPTIONS = ("image_col", "label_col", "label_separator", "split_col", "group_col", "skip_missing")
 
 
@@ -77,6 +78,8 @@ def _refuse_contradictions(asked: RunConfig) -> None:
         raise ConfigError("--folds divides the pictures itself, and --split says how; leave out one.")
     if asked.group_col is not None and asked.group_pattern is not None:
         raise ConfigError("--group-col and --group-pattern both say what the groups are; leave out one.")
+    if asked.monitor is not None and asked.monitor not in METRICS:
+        raise ConfigError(unknown_name("--monitor", asked.monitor, METRICS))
 
 
 def _recipe(spec: DatasetSpec, asked: RunConfig) -> RunOptions:
@@ -93,7 +96,8 @@ def _source(spec: DatasetSpec, asked: RunConfig) -> Source:
     if asked.source is not None and asked.source not in sources:
         raise ConfigError(unknown_name(f"source of '{spec.name}'", asked.source, sources))
     if spec.needs_data and asked.data is None:
-        raise ConfigError(f"The data set '{spec.name}' needs --data DIR.")
+        form = "FILE" if any(source.has_columns for source in spec.sources) else "DIR"
+        raise ConfigError(f"The data set '{spec.name}' needs --data {form}.")
     fitting = [source for source in spec.sources if source.accepts_data or asked.data is None]
     chosen = sources[asked.source] if asked.source else next(iter(fitting), spec.sources[0])
     if asked.name is not None and not chosen.accepts_name:

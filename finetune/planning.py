@@ -20,12 +20,17 @@ RATE_CURVE = "lr_find.png"
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """A run that is resolved and not trained; ``class_counts`` are train and validation pictures per label."""
+    """A run that is resolved and not trained; ``class_counts`` are train, validation and test pictures per label.
+
+    Of several labels, a picture counts for each; values have none to count.
+    """
 
     dataset: str
+    task: str
+    pictures: tuple[int, int, int]
     source: str
     fingerprint: str
-    class_counts: dict[str, tuple[int, int]]
+    class_counts: dict[str, tuple[int, int, int]]
     refused: int
     backbone: str
     weights: str
@@ -38,11 +43,12 @@ class RunPlan:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the plan as the rows of a two-column table."""
-        train, valid = (sum(column) for column in zip(*self.class_counts.values(), strict=True))
+        train, valid, test = self.pictures
         return [
             ("data", f"{self.dataset} from {self.config.data or self.source}"),
-            ("pictures", f"{train} to train on, {valid} to validate on, {self.refused} left out"),
-            *(("", f"{label}: {a} + {b}") for label, (a, b) in self.class_counts.items()),
+            ("task", self.task),
+            ("pictures", f"{train} to train on, {valid} to validate on, {test} to test with, {self.refused} left out"),
+            *(("", f"{label}: {' + '.join(map(str, counts))}") for label, counts in self.class_counts.items()),
             ("network", f"{self.backbone} at {self.image_size_px} px, weights: {self.weights}"),
             ("strategy", self.strategy + (", as far as it pays:" if self.strategy == "auto" else "")),
             *(row for step in self.steps for row in self._step_rows(step)),
@@ -68,18 +74,25 @@ def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **o
     job = prepare(discover(options, config_file), reporter)
     config = job.config
     lr = 1.0 if config.lr == "find" else config.lr
-    train, valid = class_counts(job.split.train), class_counts(job.split.valid)
+    parts = (job.split.train, job.split.valid, job.split.test)
+    train, valid, test = map(class_counts, parts)
     return RunPlan(
         dataset=job.dataset.name,
+        task=job.dataset.task,
+        pictures=(len(parts[0]), len(parts[1]), len(parts[2])),
         source=job.dataset.source,
         fingerprint=job.audit.fingerprint,
-        class_counts={label: (train.get(label, 0), valid.get(label, 0)) for label in job.dataset.labels},
+        class_counts={
+            label: (train.get(label, 0), valid.get(label, 0), test.get(label, 0))
+            for label in job.dataset.labels
+            if job.dataset.task != "regression"
+        },
         refused=len(job.audit.refused),
         backbone=job.intent.backbone.name,
         weights=job.weights.name,
         groups=tuple(job.groups),
         strategy=job.strategy,
-        steps=plan(config, job.groups, lr, job.strategy),
+        steps=plan(config, job.groups, lr, job.strategy, job.dataset.task),
         image_size_px=job.preprocessing.image_size_px,
         exports=("onnx", *config.target),
         config=config,

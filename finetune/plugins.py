@@ -29,7 +29,7 @@ from finetune.types import Backbone, DatasetSpec, ExportTarget, Recipe, Source
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-BUILTIN_MODULES = ("folder", "torchvision_backbones", "targets")
+BUILTIN_MODULES = ("folder", "table", "torchvision_backbones", "targets")
 KINDS: dict[str, type[Any]] = {"dataset": DatasetSpec, "backbone": Backbone, "target": ExportTarget}
 REFERENCE = re.compile(r"\w+(\.\w+)*:\w+")
 NAME = re.compile(r"\w[\w.:+-]*")

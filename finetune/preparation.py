@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from finetune.config import RunConfig, Strategy, flag
 from finetune.data.audit import Audit, audit
-from finetune.data.splits import Split, split
-from finetune.errors import ConfigError, DataError, PluginError
+from finetune.data.splits import Split, rules_of, split
+from finetune.data.targets import Targets, targets_of
+from finetune.errors import ConfigError
+from finetune.evaluation.catalogue import metrics_of
 from finetune.intent import Intent
+from finetune.loading import load_dataset
+from finetune.names import unknown_name
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names, keep_up_to
 from finetune.networks.weights import WeightsUsed, load_weights
-from finetune.plugins import blaming, load_function
-from finetune.types import Backbone, Columns, Dataset, DatasetRequest, Reporter
+from finetune.types import Backbone, Dataset, Reporter, Task
 from finetune_export.contract import Preprocessing
 
 LARGEST_ONNX_BYTES = 2**31 - 2**24
@@ -70,21 +69,35 @@ class Job:
         return f"{backbone.name}: {backbone.build} of {self.intent.plugins.origin('backbone', backbone.name)}"
 
     @property
-    def valid_targets(self) -> NDArray[np.int64]:
-        """The validation pictures' label indices, int64 (N,), in the order of the split."""
-        return np.array([self.dataset.labels.index(example.label) for example in self.split.valid], dtype=np.int64)
+    def valid_targets(self) -> Targets:
+        """What the validation pictures show, in the order of the split: see ``finetune.data.targets``."""
+        return targets_of(self.split.valid, self.dataset.labels, self.dataset.task)
 
 
-def prepare(intent: Intent, reporter: Reporter) -> Job:
-    """Load, audit and split the pictures, and build the network with its weights.
+@dataclass(frozen=True, kw_only=True)
+class PicturesRead:
+    """A data set whose pictures were all read once."""
+
+    dataset: Dataset
+    audit: Audit
+
+
+def read_pictures(intent: Intent, reporter: Reporter) -> PicturesRead:
+    """Load and audit the pictures; raise ``DataError`` where they cannot be trained on."""
+    dataset = load_dataset(intent, reporter)
+    refuse_unsuitable(intent.config, dataset.task)
+    return PicturesRead(dataset=dataset, audit=audit(dataset, intent.config.max_unreadable, reporter))
+
+
+def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None) -> Job:
+    """Load, audit and split the pictures, or split those that were ``read``, and build the network with its weights.
 
     Seeds torch first, so that a new head starts alike for the same seed. Raises ``DataError`` for pictures that
     cannot be trained on, and what building and loading the backbone raises.
     """
-    config = intent.config
-    dataset = load_dataset(intent, reporter)
-    audited = audit(dataset, config.max_unreadable, reporter)
-    division = split(audited, dataset.labels, config.valid_share, config.seed)
+    config, found = intent.config, read or read_pictures(intent, reporter)
+    dataset, audited = found.dataset, found.audit
+    division = split(audited, dataset, rules_of(config))
     preprocessing, network, weights = _seeded(intent, len(dataset.labels))
     notes = (
         *dataset.notes,
@@ -108,6 +121,20 @@ def prepare(intent: Intent, reporter: Reporter) -> Job:
     )
 
 
+def refuse_unsuitable(config: RunConfig, task: Task) -> None:
+    """Raise ``ConfigError`` for an option that has no meaning for a task."""
+    if config.task not in ("auto", task):
+        raise ConfigError(f"--task {config.task} is not allowed: the labels of this data set are {task}.")
+    if task != "single-label" and config.strategy in ("svm", "logreg"):
+        raise ConfigError(f"--strategy {config.strategy} tells single labels apart, and the task is {task}.")
+    if task != "single-label" and config.abstain_at is not None:
+        raise ConfigError(f"--abstain-at is for single labels, and the task is {task}; leave it out.")
+    if task == "regression" and config.imbalance != "none":
+        raise ConfigError(f"--imbalance {config.imbalance} is about classes, and regression has none; leave it out.")
+    if config.monitor is not None and config.monitor not in [metric.name for metric in metrics_of(task)]:
+        raise ConfigError(unknown_name(f"--monitor for {task}", config.monitor, [m.name for m in metrics_of(task)]))
+
+
 def with_backbone(job: Job, intent: Intent) -> Job:
     """Return the job with the backbone and weights of another intent, on the same pictures in the same split."""
     preprocessing, network, weights = _seeded(intent, len(job.dataset.labels))
@@ -119,41 +146,6 @@ def _seeded(intent: Intent, classes: int) -> tuple[Preprocessing, Network, Weigh
     torch.manual_seed(intent.config.seed)
     preprocessing = preprocessing_for(intent)
     return preprocessing, *build_network(intent, classes, preprocessing.image_size_px)
-
-
-def load_dataset(intent: Intent, reporter: Reporter) -> Dataset:
-    """Return the data set, made or fetched into a cache folder of its own where it is not at hand."""
-    spec, data = intent.spec, intent.config.data
-    what = f"The data set '{spec.name}'"
-    load = load_function(spec.load, what)
-    cache = user_cache_path("finetune") / "datasets" / spec.name
-    request = DatasetRequest(
-        source=intent.source.name,
-        data=data,
-        cache=cache,
-        reporter=reporter,
-        name=intent.config.name,
-        columns=columns_of(intent.config),
-    )
-    with blaming(what):
-        dataset = load(request)
-    if not isinstance(dataset, Dataset):
-        raise PluginError(f"{what} is broken: {spec.load} returned {type(dataset).__name__} instead of Dataset.")
-    check_dataset(dataset)
-    return dataset
-
-
-def columns_of(config: RunConfig) -> Columns:
-    """Return where a table has what, as the options say it."""
-    return Columns(
-        task=None if config.task == "auto" else config.task,
-        image=config.image_col,
-        labels=config.label_col,
-        separator=config.label_separator,
-        part=config.split_col,
-        group=config.group_col,
-        skip_missing=config.skip_missing,
-    )
 
 
 def preprocessing_for(intent: Intent) -> Preprocessing:
@@ -188,23 +180,6 @@ def _refuse_too_large(model: BackboneModel, backbone: Backbone) -> None:
         raise ConfigError(
             f"--backbone {backbone.name} is not allowed: its {size / 1e9:.1f} GB of weights do not fit into one ONNX "
             f"file, which holds at most {LARGEST_ONNX_BYTES / 1e9:.1f} GB. Choose a smaller one."
-        )
-
-
-def check_dataset(dataset: Dataset) -> None:
-    """Refuse now what a data set could only be blamed for after training.
-
-    Raises ``PluginError`` for repeated labels or paths that are none, ``DataError`` for fewer than two classes.
-    """
-    what = f"The data set '{dataset.name}'"
-    if len(set(dataset.labels)) < len(dataset.labels):
-        raise PluginError(f"{what} is broken: its labels are not unique: {', '.join(dataset.labels)}.")
-    if not all(isinstance(example.path, Path) for example in dataset.examples):
-        raise PluginError(f"{what} is broken: the path of an example is not a pathlib.Path.")
-    if len(dataset.labels) < 2 or not dataset.examples:
-        raise DataError(
-            f"{what} holds {len(dataset.examples)} pictures of {len(dataset.labels)} class(es); at least two classes "
-            "are needed. Check --data."
         )
 
 

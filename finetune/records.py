@@ -12,16 +12,26 @@ from typing import Any
 from finetune import run_folder
 from finetune.clock import Clock
 from finetune.config import to_toml
+from finetune.data.targets import text_of
+from finetune.evaluating import Evaluation, Scores
+from finetune.evaluation.augmented_batch import augmented_batch
 from finetune.evaluation.plots import learning_curve
 from finetune.exporting import Export
 from finetune.networks.weights import serialised
 from finetune.preparation import Job
 from finetune.run_folder import RunFolder
-from finetune.training.learner import Epoch
-from finetune.training.transfer import Outcome
+from finetune.training.history import Epoch
+from finetune.training.journal import Outcome
+from finetune.training.objective import Objective
+from finetune.training.trainer import Trainer
+from finetune.training.transfer import verdict
 from finetune.types import RunResult
-from finetune_export.contract import BackboneOrigin, Calibration, Contract, DatasetOrigin
+from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin
 
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.json"
+AUGMENTED = "augmented.png"
+VIEWS_DRAWN = 3
 PACKAGES = (
     "finetune",
     "finetune-export",
@@ -41,15 +51,21 @@ def write_inputs(folder: RunFolder, job: Job) -> None:
     folder.write(run_folder.CONFIG, to_toml(job.config))
     folder.write_json(run_folder.VERSIONS, {**versions(), "plugins": _plugins(job)})
     folder.write_json(run_folder.DATA, _data(job))
-    folder.write_csv(run_folder.SPLIT, ("part", "label", "path", "sha256"), list(_split_rows(job)))
+    folder.write_csv(run_folder.SPLIT, ("part", "label", "path", "sha256"), list(split_rows(job)))
 
 
-def write_training(folder: RunFolder, job: Job, history: list[Epoch]) -> None:
+def write_views(folder: RunFolder, trainer: Trainer) -> None:
+    """Draw some training pictures in several views: what the augmentation makes of them."""
+    folder.write(AUGMENTED, augmented_batch(trainer.training_pictures, VIEWS_DRAWN))
+
+
+def write_training(folder: RunFolder, job: Job, trainer: Trainer) -> None:
     """Write the history, its curve, and the weights under the published network's own key names."""
-    columns = [field.name for field in dataclasses.fields(Epoch)]
+    monitor, history = trainer.objective.monitor, trainer.history
+    columns = [monitor if field.name == "score" else field.name for field in dataclasses.fields(Epoch)]
     folder.write_csv(run_folder.HISTORY, columns, [dataclasses.astuple(epoch) for epoch in history])
     if history:  # a classic classifier has no epochs
-        folder.write(run_folder.CURVE, learning_curve(history))
+        folder.write(run_folder.CURVE, learning_curve(history, monitor))
     folder.write(run_folder.WEIGHTS, serialised(job.network, licence=job.weights.licence or "unknown"))
 
 
@@ -58,10 +74,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def _split_rows(job: Job) -> Iterator[tuple[str, str, Path, str]]:
+def split_rows(job: Job) -> Iterator[tuple[str, str, Path, str]]:
+    """Yield part, label, path and sha256 of every picture, as the run divides them."""
     hashes = {checked.example.path: checked.sha256 for checked in job.audit.checked}
-    for part, examples in (("train", job.split.train), ("valid", job.split.valid)):
-        yield from ((part, example.label, example.path, hashes[example.path]) for example in examples)
+    for part, examples in (("train", job.split.train), ("valid", job.split.valid), ("test", job.split.test)):
+        yield from ((part, text_of(e, job.dataset.task), e.path, hashes[e.path]) for e in examples)
 
 
 def _plugins(job: Job) -> dict[str, str]:
@@ -80,20 +97,19 @@ def _data(job: Job) -> dict[str, Any]:
         "labels": job.dataset.labels,
         "train_images": len(job.split.train),
         "valid_images": len(job.split.valid),
+        "test_images": len(job.split.test),
+        "task": job.dataset.task,
         "refused": [
-            {"path": str(r.example.path), "label": r.example.label, "reason": r.reason} for r in job.audit.refused
+            {"path": str(r.example.path), "label": text_of(r.example, job.dataset.task), "reason": r.reason}
+            for r in job.audit.refused
         ],
         "ignored": [str(path) for path in job.dataset.ignored],
         "notes": job.notes,
     }
 
 
-def contract(folder: RunFolder, job: Job, value: float, temperature: float) -> Contract:
-    """Return the contract of the trained model; ``value`` is its validation accuracy (0..1).
-
-    ``temperature`` divides its logits; 1 leaves them as they are.
-    """
-    calibration = Calibration() if temperature == 1 else Calibration(method="temperature", temperature=temperature)
+def contract(folder: RunFolder, job: Job, objective: Objective, evaluation: Evaluation) -> Contract:
+    """Return the contract of the trained model; its metrics are those of the validation pictures."""
     return Contract(
         labels=job.dataset.labels,
         preprocessing=job.preprocessing,
@@ -112,28 +128,49 @@ def contract(folder: RunFolder, job: Job, value: float, temperature: float) -> C
             valid_images=len(job.split.valid),
         ),
         run_id=folder.run_id,
-        metrics={"accuracy": value},
-        calibration=calibration,
+        metrics=evaluation.scores.values,
+        calibration=evaluation.calibration,
+        thresholds=evaluation.thresholds,
+        scaling=objective.scaling,
+        task=objective.task,
         versions=versions(),
     )
 
 
-def result(folder: RunFolder, job: Job, outcome: Outcome, exports: dict[str, Export], clock: Clock) -> RunResult:
+def result(
+    folder: RunFolder,
+    job: Job,
+    objective: Objective,
+    outcome: Outcome,
+    evaluation: Evaluation,
+    exports: dict[str, Export],
+    tested: Scores | None,
+    clock: Clock,
+) -> RunResult:
     """Return what the run came to, and record it as done."""
-    onnx = exports["onnx"]
+    onnx, scores = exports["onnx"], evaluation.scores
     found = RunResult(
         run=folder.path,
         onnx=onnx.path,
+        task=objective.task,
         metric=onnx.verification.metric,
         value=onnx.verification.value,
+        interval=_bounds(scores),
         exported_value=onnx.verification.exported_value,
         compared=onnx.verification.compared,
         agreement=onnx.verification.agreement,
         max_difference=onnx.verification.max_difference,
+        scores=scores.values,
+        test_scores=tested.values if tested else {},
+        test_interval=_bounds(tested),
+        temperature=evaluation.calibration.temperature,
+        ece_before=evaluation.ece_before,
+        ece_after=evaluation.ece_after,
         strategy=job.strategy,
-        phases=outcome.accuracies,
+        monitor=objective.monitor,
+        phases=outcome.scores,
         kept=outcome.kept,
-        verdict=outcome.verdict,
+        verdict=verdict(outcome, objective),
         reasons=outcome.reasons,
         dataset=job.dataset.name,
         backbone=job.intent.backbone.name,
@@ -141,10 +178,16 @@ def result(folder: RunFolder, job: Job, outcome: Outcome, exports: dict[str, Exp
         labels=len(job.dataset.labels),
         train_images=len(job.split.train),
         valid_images=len(job.split.valid),
+        test_images=len(job.split.test),
         onnx_bytes=onnx.path.stat().st_size,
         artifacts={name: export.path for name, export in exports.items()},
         seconds=clock.total(),
-        notes=job.notes,
+        notes=(*job.notes, *evaluation.notes),
     )
+    folder.write_json(METRICS, {"valid": scores, "test": tested})
     folder.record(result=found)
     return found
+
+
+def _bounds(scores: Scores | None) -> tuple[float, float] | None:
+    return (scores.interval.low, scores.interval.high) if scores and scores.interval else None

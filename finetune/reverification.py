@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from finetune import run_folder
 from finetune.config import RunConfig, read_file, resolve
 from finetune.data.pictures import Pictures
+from finetune.data.targets import example_of, targets_of
 from finetune.errors import ConfigError, DataError, ModelError
-from finetune.evaluation.metrics import accuracy
+from finetune.evaluation.catalogue import HEADLINE, shown
+from finetune.evaluation.metrics import score
+from finetune.intent import discover
+from finetune.loading import load_dataset
+from finetune.networks.answering import Answering
 from finetune.networks.network import Network, assemble, build_backbone, keep_up_to
 from finetune.networks.weights import load_network
-from finetune.plugins import load_function, load_plugins
-from finetune.types import Artifact, DatasetRequest, Example, ExportTarget, Reporter, Verification
+from finetune.plugins import load_plugins
+from finetune.types import Artifact, Example, ExportTarget, Reporter, Task, Verification
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
 from finetune_export.image import PICTURE_SUFFIXES
@@ -35,13 +40,14 @@ BATCH_SIZE = 32
 class Recheck:
     """What was found: always the file's own checks, and one of the other two where there were pictures for it.
 
-    ``accuracy`` (0..1) is over ``pictures`` labelled pictures when there was no run to compare with.
+    ``value`` is the task's headline ``metric`` over labelled ``pictures`` when there was no run to compare with.
     """
 
     model: Path
     labels: int
+    metric: str
     verification: Verification | None = None
-    accuracy: float | None = None
+    value: float | None = None
     pictures: int = 0
     notes: tuple[str, ...] = ()
 
@@ -49,13 +55,14 @@ class Recheck:
         """Return the findings as the rows of a two-column table."""
         rows = [("model", str(self.model)), ("file", f"graph, hash and golden pairs are right, {self.labels} labels")]
         if found := self.verification:
-            same = f"the same label on {round(found.agreement * found.compared)} of {found.compared} pictures"
+            same = f"the same answer on {round(found.agreement * found.compared)} of {found.compared} pictures"
+            trained, exported = (shown(found.metric, value) for value in (found.value, found.exported_value))
             rows += [
                 ("network", f"{same}, largest difference {found.max_difference:.1e}"),
-                ("accuracy", f"trained {found.value:.1%}, exported {found.exported_value:.1%}"),
+                (found.metric, f"trained {trained}, exported {exported}"),
             ]
-        elif self.accuracy is not None:
-            rows.append(("accuracy", f"{self.accuracy:.1%} of {self.pictures} pictures"))
+        elif self.value is not None:
+            rows.append((self.metric, f"{shown(self.metric, self.value)} of {self.pictures} pictures"))
         else:
             rows.append(("network", "not compared: give --run (the run's folder) or --data (labelled pictures)"))
         rows += [("note", note) for note in self.notes]
@@ -66,17 +73,18 @@ def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: 
     """Check a model, a file or the folder that a target wrote, and hold it against its run where there is one.
 
     It is judged as its target says, by its answers or by the metric and the run's own ``--max-drop``. Raises
-    ``ModelError`` when any check fails, ``DataError`` for pictures that are missing, ``ConfigError`` for a
-    ``run`` that is no run folder.
+    ``ModelError`` when any check fails, ``DataError`` for pictures that are missing or not of the model's labels,
+    ``ConfigError`` for a ``run`` that is no run folder and for ``data`` of another form than the task needs.
     """
     predictor = Predictor(model)
     _check_graph(predictor.path)
-    checked = Recheck(model=model, labels=len(predictor.labels), notes=predictor.notes)
+    metric = HEADLINE[predictor.contract.task]
+    checked = Recheck(model=model, labels=len(predictor.labels), metric=metric, notes=predictor.notes)
     if folder := _run_folder(model, run):
         return replace(checked, verification=_against_run(model, predictor, folder, data, reporter))
     if data:
-        score, pictures = _score(predictor, data, reporter)
-        return replace(checked, accuracy=score, pictures=pictures)
+        value, pictures = _scored(metric, predictor, data, reporter)
+        return replace(checked, value=value, pictures=pictures)
     return checked
 
 
@@ -102,18 +110,19 @@ def _against_run(
     model: Path, predictor: Predictor, folder: Path, data: Path | None, reporter: Reporter
 ) -> Verification:
     _refuse_foreign_model(predictor, folder)
-    examples = _validation_examples(folder, data)
+    examples = _validation_examples(folder, data, predictor.contract.task)
     target = _target_of(model, folder)
     config = resolve(read_file(folder / run_folder.CONFIG))
     network = _rebuild(config, folder, predictor.contract)
     hashes = [_sha256(example.path) for example in examples]
-    pictures = Pictures(examples, hashes, predictor.labels, predictor.contract.preprocessing)
+    pictures = Pictures(examples, hashes, predictor.contract.preprocessing)
     reporter.begin("Asking the trained network", len(examples))
-    reference = _probabilities(network, pictures, predictor.contract.calibration.temperature, reporter)
+    reference = _answers(network, pictures, predictor.contract, reporter)
     reporter.begin("Asking the exported file")
-    artifact = Artifact(path=predictor.path, answers=predictor.probabilities)
+    artifact = Artifact(path=predictor.path, answers=predictor.answers)
     paths = [example.path for example in examples]
-    found = verify(artifact, target, paths, pictures.targets.numpy(), reference, config.max_drop)
+    targets = targets_of(examples, predictor.labels, predictor.contract.task)
+    found = verify(artifact, target, paths, targets, reference, predictor.contract, config.max_drop)
     reporter.end()
     if not found.passed:
         raise ModelError(
@@ -151,21 +160,22 @@ def _rebuild(config: RunConfig, folder: Path, contract: Contract) -> Network:
     return network.eval()
 
 
-def _probabilities(network: Network, pictures: Pictures, temperature: float, reporter: Reporter) -> NDArray[np.float32]:
+def _answers(network: Network, pictures: Pictures, contract: Contract, reporter: Reporter) -> NDArray[np.float32]:
+    answering = Answering(contract.task, contract.calibration.temperature, contract.scaling)
     answers = []
     with torch.inference_mode():
         for start in range(0, len(pictures), BATCH_SIZE):
             images = pictures.images([(index, 0) for index in range(len(pictures))[start : start + BATCH_SIZE]])
-            answers.append((network(images) / temperature).softmax(dim=1).numpy())
+            answers.append(answering(network(images)).numpy())
             reporter.advance(len(images))
     return np.concatenate(answers)
 
 
-def _validation_examples(folder: Path, data: Path | None) -> list[Example]:
+def _validation_examples(folder: Path, data: Path | None, task: Task) -> list[Example]:
     with (folder / run_folder.SPLIT).open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["part"] == "valid"]
     moved = _by_content(data) if data else {}
-    examples = [Example(path=moved.get(row["sha256"], Path(row["path"])), label=row["label"]) for row in rows]
+    examples = [example_of(moved.get(row["sha256"], Path(row["path"])), row["label"], task) for row in rows]
     missing = [example.path for example in examples if not example.path.is_file()]
     if missing:
         raise DataError(
@@ -188,20 +198,35 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _score(predictor: Predictor, data: Path, reporter: Reporter) -> tuple[float, int]:
-    spec = load_plugins().find_dataset("folder")
-    request = DatasetRequest(source=spec.sources[0].name, data=data, cache=data, reporter=reporter)
-    dataset = load_function(spec.load, "The data set 'folder'")(request)
-    examples = [e for e in dataset.examples if e.part == "valid"] or list(dataset.examples)
-    _refuse_foreign_labels(predictor, examples)
+def _scored(metric: str, predictor: Predictor, data: Path, reporter: Reporter) -> tuple[float, int]:
+    """Return a metric over the pictures that are held out, or all where none are, and how many these are."""
+    contract, examples = predictor.contract, _labelled(predictor, data, reporter)
+    held_out = next(filter(None, ([e for e in examples if e.part == part] for part in ("valid", "test"))), examples)
     reporter.begin("Asking the exported file")
-    answers = predictor.probabilities([example.path for example in examples])
+    answers = predictor.answers([example.path for example in held_out])
     reporter.end()
-    targets = np.array([predictor.labels.index(example.label) for example in examples])
-    return accuracy(answers, targets), len(examples)
+    targets = targets_of(held_out, contract.labels, contract.task)
+    return score(metric, contract.task, answers, targets), len(held_out)
 
 
-def _refuse_foreign_labels(predictor: Predictor, examples: Sequence[Example]) -> None:
-    foreign = sorted({example.label for example in examples} - set(predictor.labels))
+def _labelled(predictor: Predictor, data: Path, reporter: Reporter) -> list[Example]:
+    """Return the pictures of a folder or a table; of several labels or values each has a column of its own."""
+    task, labels = predictor.contract.task, predictor.labels
+    intent = discover({"data": data, "task": task})
+    if task == "single-label":
+        examples = list(load_dataset(intent, reporter).examples)
+        _refuse_foreign_labels(labels, examples)
+        return examples
+    if not intent.source.has_columns:
+        raise ConfigError(
+            f"--data {data} is a folder, which holds single labels, and the task of the model is {task}; give a table "
+            f"with a column for each of {', '.join(labels)}."
+        )
+    columns = replace(intent.config, label_col=labels)
+    return list(load_dataset(replace(intent, config=columns), reporter).examples)
+
+
+def _refuse_foreign_labels(labels: Sequence[str], examples: Sequence[Example]) -> None:
+    foreign = sorted({example.label for example in examples} - set(labels))
     if foreign:
-        raise DataError(f"The model has no label '{foreign[0]}'; it knows {', '.join(predictor.labels)}.")
+        raise DataError(f"The model has no label '{foreign[0]}'; it knows {', '.join(labels)}.")

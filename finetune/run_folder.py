@@ -9,13 +9,20 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from finetune.errors import FinetuneError, ResourceError
+from finetune.errors import ConfigError, FinetuneError, ResourceError
+
+if sys.platform != "win32":
+    import fcntl
 
 STATUS = "run.json"
 CONFIG = "config.toml"
@@ -27,8 +34,12 @@ CURVE = "learning_curve.png"
 WEIGHTS = "weights.safetensors"
 MODEL = "model.onnx"
 VERIFICATION = "verification.json"
+UNVERIFIED = ".unverified"
+"""Where targets export to, before what they wrote was compared."""
+LOCK = ".lock"
 
 _LONGEST_NAME_BYTES = 160  # with the time around it, within the 255 bytes that file systems allow
+_TEMPORARY = re.compile(r"^\..+\.[0-9a-f]{8}\.part$")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -37,28 +48,49 @@ def write(path: Path, content: bytes) -> None:
 
     Raises ``ResourceError`` when the disk is full or the folder cannot be written to.
     """
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a place beside ``path`` to write to; what was written there takes its name when the block ends well.
+
+    Raises ``ResourceError`` as ``write`` does.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
+    with writing(path):
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
+            _sync(temporary)
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise _resource_error(path, error) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names of a folder's files reach the disk."""
     if os.name == "posix":  # elsewhere a folder cannot be opened
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise ``ResourceError`` where the disk is full, or ``path`` cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise _resource_error(path, error) from error
 
 
 def _resource_error(path: Path, error: OSError) -> ResourceError:
@@ -71,11 +103,15 @@ def _resource_error(path: Path, error: OSError) -> ResourceError:
 
 
 class RunFolder:
-    """A run's folder on disk; ``path`` is its own, new folder below the one the user chose."""
+    """A run's folder on disk; ``path`` is its own folder below the one the user chose.
+
+    While a run is ``recorded``, and from ``reopen`` on, it holds a lock that ends with the process at the latest.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._facts: dict[str, Any] = {}
+        self._lock: int | None = None
 
     @property
     def run_id(self) -> str:
@@ -98,6 +134,56 @@ class RunFolder:
         except OSError as error:
             raise _resource_error(out, error) from error
         raise ResourceError(f"{out} holds a thousand runs of this second. Choose another folder with --out.")
+
+    @classmethod
+    def reopen(cls, path: Path) -> RunFolder:
+        """Return the folder of a run that ended early, locked, and rid of what the end left half-made.
+
+        Raises ``ConfigError`` for a folder that no run left or whose run is done, and ``ResourceError`` where another
+        process has it.
+        """
+        folder = cls(path.resolve())
+        folder._facts = _status_in(path)
+        folder._take()
+        folder._facts = _status_in(path)  # again: who had the lock until now may have written more
+        if folder._facts["status"] == "done":
+            folder._let_go()
+            config = shlex.quote(str(path / CONFIG))
+            raise ConfigError(
+                f"{path} is done, there is nothing to resume. Start a new run with 'finetune run --config {config}'."
+            )
+        folder._sweep()
+        return folder
+
+    def _take(self) -> None:
+        """Lock the folder; a second process that wrote into it would mix two runs."""
+        if sys.platform == "win32" or self._lock is not None:
+            return
+        try:
+            self._lock = _locked(self.path / LOCK)
+        except BlockingIOError as error:
+            owner = self._facts.get("pid", "unknown")
+            raise ResourceError(
+                f"{self.path} is in use by process {owner}. Wait until it has ended, or end it, and repeat the command."
+            ) from error
+        except OSError as error:
+            raise _resource_error(self.path / LOCK, error) from error
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            with contextlib.suppress(OSError):  # the folder may be gone
+                (self.path / LOCK).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def _sweep(self) -> None:
+        """Remove what a run that ended early left unfinished, and what failed its proof: it is made again."""
+        unfinished = [path for path in self.path.rglob(".*.part") if _TEMPORARY.search(path.name)]
+        for path in [*unfinished, self.path / UNVERIFIED, *self.path.glob("*.failed*")]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -133,20 +219,70 @@ class RunFolder:
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[RunFolder]:
-        """Record the run as running, then as done, failed (with the cause) or interrupted, whatever ends it."""
-        self.record(status="running", id=self.run_id, started=_now(), pid=os.getpid())
+        """Record the run as running, then as done, failed (with the cause) or interrupted, whatever ends it.
+
+        A run that was reopened keeps what was recorded before, but for how it ended; ``resumed`` lists when it was.
+        """
+        self._take()
         try:
-            yield self
+            with self._recorded():
+                yield self
+        finally:
+            self._let_go()
+
+    @contextlib.contextmanager
+    def _recorded(self) -> Iterator[None]:
+        self._record_beginning()
+        try:
+            yield
         except BaseException as error:
             with contextlib.suppress(FinetuneError):  # a full disk must not hide the cause
                 self._record_ending(error)
             raise
         self.record(status="done", ended=_now())
 
+    def _record_beginning(self) -> None:
+        if "started" in self._facts:
+            earlier = {name: fact for name, fact in self._facts.items() if name not in ("ended", "cause")}
+            self._facts = {**earlier, "resumed": [*earlier.get("resumed", ()), _now()]}
+        else:
+            self._facts["started"] = _now()
+        self.record(status="running", id=self.run_id, pid=os.getpid())
+
     def _record_ending(self, error: BaseException) -> None:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Ctrl-C, or a signal to end
         cause = f"{type(error).__name__}: {error}".removesuffix(": ")
         self.record(status="interrupted" if interrupted else "failed", ended=_now(), cause=cause)
+
+
+def _locked(path: Path) -> int:
+    """Return the descriptor of a file that is locked as long as it is open; raise ``BlockingIOError`` where it is."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:  # as in any other case here: who had the lock removed the file when letting go
+            pass
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _status_in(path: Path) -> dict[str, Any]:
+    """Return what a run recorded; raise ``ConfigError`` for a folder that no run left."""
+    if not (path / STATUS).is_file():
+        raise ConfigError(
+            f"{path} is no run's folder: it has no {STATUS}. Name the folder that the run was written to."
+        )
+    try:
+        facts = json.loads((path / STATUS).read_text(encoding="utf-8"))
+        facts["status"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path / STATUS} is damaged; the run cannot be resumed. Start a new one.") from error
+    return cast(dict[str, Any], facts)
 
 
 def to_json(content: object) -> str:

@@ -285,21 +285,33 @@ class Verification:
 class RunResult:
     """What a run came to.
 
-    ``value`` is the validation metric (0..1) of the trained network and ``exported_value`` the exported file's;
-    ``phases`` the metric of each phase's best epoch, ``kept`` the phase whose weights were exported. ``verdict`` says
-    whether fine-tuning beat the probe, ``reasons`` why 'auto' went as far as it did. ``seconds`` are wall-clock, per
-    stage and ``total``; ``onnx_bytes`` is the size of the file.
+    ``value`` is the headline ``metric`` of the trained network on the validation pictures, ``interval`` its 95 %
+    interval, ``exported_value`` the exported file's; ``scores`` are all metrics, ``test_scores`` those of the exported
+    file on the test part, empty where there is none. ``ece_before`` and ``ece_after`` are the expected calibration
+    errors without and with the ``temperature``. ``phases`` are the ``monitor`` metric of each phase's best epoch,
+    ``kept`` the phase whose weights were exported. ``verdict`` says whether fine-tuning beat the probe, ``reasons`` why
+    'auto' went as far as it did. ``seconds`` are wall-clock, per stage and ``total``; ``onnx_bytes`` is the size of
+    the file.
     """
 
     run: Path
     onnx: Path
+    task: Task
     metric: str
     value: float
+    interval: tuple[float, float] | None
     exported_value: float
     compared: int
     agreement: float
     max_difference: float
+    scores: dict[str, float]
+    test_scores: dict[str, float]
+    test_interval: tuple[float, float] | None
+    temperature: float
+    ece_before: float | None
+    ece_after: float | None
     strategy: str
+    monitor: str
     phases: dict[str, float]
     kept: str
     verdict: str
@@ -310,6 +322,7 @@ class RunResult:
     labels: int
     train_images: int
     valid_images: int
+    test_images: int
     onnx_bytes: int
     artifacts: dict[str, Path]
     seconds: dict[str, float]

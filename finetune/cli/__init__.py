@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError
 
 import finetune
 from finetune.cli.advise import advise
+from finetune.cli.audit import audit
 from finetune.cli.list import list_registered
 from finetune.cli.lr_find import lr_find
 from finetune.cli.plugins import plugins
@@ -27,6 +28,7 @@ from finetune_export.cli.ending import exit_with
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run,
     "advise": advise,
+    "audit": audit,
     "lr-find": lr_find,
     "verify": verify,
     "plugins": plugins,

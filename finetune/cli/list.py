@@ -12,7 +12,7 @@ from finetune_export.cli.output import print_json, print_table
 if TYPE_CHECKING:
     from finetune.plugins import Plugins
 
-Kind = Literal["datasets", "recipes", "backbones", "targets"]
+Kind = Literal["datasets", "recipes", "backbones", "targets", "metrics"]
 
 
 def list_registered(
@@ -21,11 +21,14 @@ def list_registered(
     *,
     json: Annotated[bool, Parameter(negative=(), help="Print a JSON array.")] = False,
 ) -> None:
-    """List the data sets, their recipes, backbones or export targets that can be used by name.
+    """List the data sets, their recipes, backbones, export targets or metrics that can be used by name.
 
     Examples:
       finetune list backbones
     """
+    if kind == "metrics":
+        _list_metrics(json)
+        return
     from finetune.plugins import load_plugins
 
     found = load_plugins()
@@ -66,3 +69,14 @@ def _backbones(found: Plugins) -> list[tuple[str, ...]]:
 
 def _targets(found: Plugins) -> list[tuple[str, ...]]:
     return [("target", "what it is"), *((target.name, target.summary) for target in found.targets.values())]
+
+
+def _list_metrics(json: bool) -> None:
+    from finetune.evaluation.catalogue import METRICS
+
+    metrics = METRICS.values()
+    rows = [(m.name, ", ".join(m.tasks), "higher" if m.higher_is_better else "lower", m.summary) for m in metrics]
+    if json:
+        print_json(list(metrics))
+    else:
+        print_table([("metric", "tasks", "better", "what it is"), *rows])

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from cyclopts import Parameter
 
 from finetune.config import RunOptions
+from finetune.errors import ConfigError
+from finetune.evaluation.catalogue import shown
+from finetune.intent import discover
+from finetune.training.tracking import check_trackers
 from finetune_export.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from finetune.folds import CrossValidation
+    from finetune.planning import RunPlan
     from finetune.types import RunResult
 
 
 def run(
     *,
     config: Annotated[Path | None, Parameter(help="TOML file with any of these options; flags override it.")] = None,
+    resume: Annotated[
+        Path | None,
+        Parameter(help="Folder of a run that was stopped or killed: go on with it, to the same weights."),
+    ] = None,
     dry_run: Annotated[
         bool, Parameter(negative=(), help="Resolve everything, print the plan, and train nothing.")
     ] = False,
@@ -28,48 +40,90 @@ def run(
 
     Examples:
       finetune run --data pictures
+      finetune run --data pets.csv --label-col breed --group-col animal
       finetune run --plugin dogbreeds --epochs 5
-      finetune run --data pictures --strategy svm
       finetune run --data pictures --strategy partial --unfreeze 2 --lr find
+      finetune run --data pictures --folds 5
+      finetune run --resume runs/20260101-120000-pictures-mobilenet_v2
     """
     from finetune.cli.process import keep_freed_memory
     from finetune.cli.progress import RichReporter
-    from finetune.intent import discover
 
-    discover(options, config)  # refuses what is wrong before torch is loaded, which takes seconds
+    is_crossed = _refuse_early(config, resume, dry_run, options)
     keep_freed_memory()
     with RichReporter() as reporter:
         if dry_run:
-            from finetune.planning import dry_run as plan_only
-
-            planned = plan_only(config_file=config, reporter=reporter, **options)
+            from finetune.planning import dry_run as job
+        elif is_crossed:
+            from finetune.folds import cross_validate as job  # type: ignore[assignment]
         else:
-            from finetune.run import run as run_job
-
-            result = run_job(config_file=config, reporter=reporter, **options)
-    if dry_run:
-        print_json(planned) if json else print_table(planned.rows())
-    else:
-        print_json(result) if json else _print_result(result)
+            from finetune.run import run as job  # type: ignore[assignment]
+        again: dict[str, Any] = {} if dry_run else {"resume": resume}
+        found = job(config_file=config, reporter=reporter, **again, **options)
+    print_json(found) if json else print_table(_rows(found))
 
 
-def _print_result(result: RunResult) -> None:
-    phases = "  →  ".join(f"{name} {value:.1%}" for name, value in result.phases.items())
+def _refuse_early(config: Path | None, resume: Path | None, dry_run: bool, options: RunOptions) -> bool:
+    """Refuse what is wrong before torch is loaded, which takes seconds; return whether it is a cross-validation."""
+    if resume is None:
+        asked = discover(options, config).config
+        check_trackers(asked.track)
+        return asked.folds is not None and asked.fold is None
+    if config is not None or dry_run:
+        raise ConfigError("--resume goes on with a run as it was begun; leave out --config and --dry-run.")
+    from finetune.folds import is_cross_validation
+
+    return is_cross_validation(resume)
+
+
+def _rows(found: RunPlan | CrossValidation | RunResult) -> list[tuple[str, ...]]:
+    from finetune.types import RunResult
+
+    if not isinstance(found, RunResult):
+        return [*found.rows()]
+    return _rows_of_run(found)
+
+
+def _rows_of_run(result: RunResult) -> list[tuple[str, ...]]:
+    phases = "  →  ".join(f"{name} {shown(result.monitor, value)}" for name, value in result.phases.items())
     seconds = "  ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items())
-    agreeing = round(result.agreement * result.compared)
+    return [
+        ("data", _data(result)),
+        ("network", f"{result.backbone}, weights: {result.weights}"),
+        (result.monitor, f"{phases}  (kept: {result.kept})"),
+        ("verdict", result.verdict),
+        *(("because", reason) for reason in result.reasons),
+        ("validation", _scored(result.metric, result.scores, result.interval)),
+        *([("calibration", _calibration(result))] if result.ece_before is not None else []),
+        *([("test", _scored(result.metric, result.test_scores, result.test_interval))] if result.test_scores else []),
+        ("exported", _exported(result)),
+        ("seconds", seconds),
+        ("run", str(result.run)),
+        ("model", f"{result.onnx} ({result.onnx_bytes / 1e6:.1f} MB)"),
+        ("next", f"finetune predict {shlex.quote(str(result.onnx))} PICTURE..."),
+    ]
+
+
+def _data(result: RunResult) -> str:
+    named = {"single-label": "classes", "multi-label": "labels", "regression": "value(s)"}[result.task]
     counts = f"{result.train_images} training and {result.valid_images} validation pictures"
-    same = f"the same label on {agreeing} of {result.compared} pictures"
-    print_table(
-        [
-            ("data", f"{result.dataset}: {result.labels} classes, {counts}"),
-            ("network", f"{result.backbone}, weights: {result.weights}"),
-            ("accuracy", f"{phases}  (kept: {result.kept})"),
-            ("verdict", result.verdict),
-            *(("because", reason) for reason in result.reasons),
-            ("exported", f"{result.exported_value:.1%}, {same}, largest difference {result.max_difference:.1e}"),
-            ("seconds", seconds),
-            ("run", str(result.run)),
-            ("model", f"{result.onnx} ({result.onnx_bytes / 1e6:.1f} MB)"),
-            ("next", f"finetune predict {shlex.quote(str(result.onnx))} PICTURE..."),
-        ]
-    )
+    tested = f", {result.test_images} test pictures" * bool(result.test_images)
+    return f"{result.dataset}: {result.labels} {named}, {counts}{tested}"
+
+
+def _scored(metric: str, scores: Mapping[str, float], interval: tuple[float, float] | None) -> str:
+    """Return the headline metric with its interval, and the others behind it."""
+    within = f" (95%: {shown(metric, interval[0])} to {shown(metric, interval[1])})" if interval else ""
+    others = "  ".join(f"{name} {shown(name, value)}" for name, value in scores.items() if name != metric)
+    return f"{metric} {shown(metric, scores.get(metric, nan))}{within}  {others}"
+
+
+def _calibration(result: RunResult) -> str:
+    errors = f"expected error {result.ece_before:.3f} without, {result.ece_after:.3f} with it"
+    return f"temperature {result.temperature:.2f}: {errors}"
+
+
+def _exported(result: RunResult) -> str:
+    agreeing = round(result.agreement * result.compared)
+    same = f"the same answer on {agreeing} of {result.compared} pictures"
+    return f"{shown(result.metric, result.exported_value)}, {same}, largest difference {result.max_difference:.1e}"

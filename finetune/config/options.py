@@ -89,7 +89,7 @@ class RunConfig:
     max_drop: float = 0.005
     max_minutes: float | None = None
     checkpoint_seconds: float = 30.0
-    track: tuple[str, ...] = ()
+    track: tuple[Tracker, ...] = ()
     seed: int = 42
     out: Path = Path("runs")
 
@@ -314,8 +314,6 @@ class RunOptions(TypedDict, total=False):
             _RUN, "Seconds of training that a killed run may lose: how often it is saved.", RunConfig.checkpoint_seconds
         ),
     ]
-    track: Annotated[
-        tuple[str, ...], _says(_RUN, "Follow the run in a tracker, repeatable: tensorboard, wandb or mlflow.")
-    ]
+    track: Annotated[tuple[Tracker, ...], _says(_RUN, "Follow the run in a tracker, repeatable.")]
     seed: Annotated[int, _says(_RUN, "Seed of the split, the new head and the order of pictures.", RunConfig.seed)]
     out: Annotated[Path, _says(_RUN, "Folder in which the run gets a folder of its own.", RunConfig.out)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,10 +112,19 @@ def is_at_hand(backbone: Backbone) -> bool:
 def serialised(network: Network, *, licence: str) -> bytes:
     """Return body and head as the content of a ``.safetensors`` file.
 
-    ``licence`` is of the weights that the run started from, and travels along. ``load_network`` reads the file back
-    whole, and ``load_weights`` reads its body for another run.
+    The same weights are the same bytes. ``licence`` is of the weights that the run started from, and travels along.
+    ``load_network`` reads the file back whole, and ``load_weights`` reads its body for another run.
     """
-    return save(state_to_save(network), metadata={"format": "pt", "licence": licence})
+    return _in_order(save(state_to_save(network), metadata={"format": "pt", "licence": licence}))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a ``.safetensors`` file with its metadata sorted: the library writes them in an order of chance."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+    return content[:8] + ordered + content[8 + size :]
 
 
 def load_network(network: Network, path: Path) -> None:

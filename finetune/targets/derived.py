@@ -53,4 +53,4 @@ def _golden_pairs(graph: bytes, contract: Contract) -> str:
 
 def _written(path: Path, graph: bytes, contract: Contract, metadata: dict[str, str]) -> Artifact:
     write(path, model_file.with_metadata(graph, metadata | {CONTRACT_KEY: contract.to_json()}))
-    return Artifact(path=path, answers=Predictor(path).probabilities)
+    return Artifact(path=path, answers=Predictor(path).answers)

@@ -26,7 +26,7 @@ def export(request: ExportRequest) -> Artifact:
 
 
 def _outside(graph: onnx.GraphProto) -> Iterator[str]:
-    """Yield the nodes before the first layer and behind the last: normalisation and softmax, which stay float32."""
+    """Yield the nodes before the first layer and behind the last: normalisation and the answers, which stay float32."""
     layers = weighted(graph)
     nodes = list(graph.node)
     for node in (*nodes[: nodes.index(layers[0])], *nodes[nodes.index(layers[-1]) + 1 :]):

@@ -3,6 +3,8 @@
 ``config.json``, ``preprocessor_config.json`` and ``onnx/model.onnx`` are what transformers, optimum and transformers.js
 read; ``finetune.onnx`` is the verified, self-describing file, and ``README.md`` the model card.
 
+For regression the logits are the values, as transformers' own models have it.
+
 No model type of transformers stands for "a graph". The configuration names one with the same interface,
 ``pixel_values`` to ``logits``, that all three tools take, and says nothing of the network's layers.
 
@@ -13,10 +15,8 @@ does what the image processor does.
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from finetune.run_folder import MODEL, to_json, write
+from finetune.targets.hugging_face_card import card
 from finetune.targets.to_onnx import to_plain_onnx
-from finetune.types import Artifact, ExportRequest, Verification
+from finetune.types import Artifact, ExportRequest, Task
 from finetune_export.contract import Contract, Preprocessing
 from finetune_export.errors import ImageError
 from finetune_export.image import Limits
@@ -44,10 +45,16 @@ PLAIN = "onnx"
 """The folder in which transformers.js and optimum look for the graph; in there it is called ``model.onnx``, too."""
 
 BATCH_SIZE = 16
+PROBLEM_TYPES: Mapping[Task, str] = {
+    "single-label": "single_label_classification",
+    "multi-label": "multi_label_classification",
+    "regression": "regression",
+}
+"""What transformers calls the tasks; it decides whether pipelines take a softmax or a sigmoid of the logits."""
 
 
 def export(request: ExportRequest) -> Artifact:
-    """Write the folder ``hf`` and return it, asked in Hugging Face's way: its preprocessing, its graph, softmax."""
+    """Write the folder ``hf`` and return it, asked in Hugging Face's way: its preprocessing, its graph, its softmax."""
     assert request.onnx is not None, "every target but 'onnx' comes after the file"
     folder, contract = request.folder / FOLDER, request.contract
     (folder / PLAIN).mkdir(parents=True)
@@ -57,8 +64,8 @@ def export(request: ExportRequest) -> Artifact:
     _write_json(folder / CONFIG, config(contract))
     _write_json(folder / PREPROCESSOR, preprocessor_config(contract.preprocessing))
     session = onnxruntime.InferenceSession(plain, providers=["CPUExecutionProvider"])
-    artifact = Artifact(path=folder, answers=partial(_probabilities, session, contract.preprocessing))
-    write(folder / CARD, _card(contract, request.judge(artifact)).encode())
+    artifact = Artifact(path=folder, answers=partial(_answers, session, contract))
+    write(folder / CARD, card(contract, request.judge(artifact)).encode())
     return artifact
 
 
@@ -74,7 +81,7 @@ def config(contract: Contract) -> dict[str, Any]:
     return {
         "architectures": ["ResNetForImageClassification"],
         "model_type": "resnet",
-        "problem_type": "single_label_classification",
+        "problem_type": PROBLEM_TYPES[contract.task],
         "image_size": contract.preprocessing.image_size_px,
         "num_channels": 3,
         "num_labels": len(contract.labels),
@@ -155,12 +162,13 @@ def _centre(whole: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     return whole.crop((left, top, left + size, top + size))
 
 
-def _probabilities(session: Any, preprocessing: Preprocessing, paths: Sequence[Path]) -> NDArray[np.float32]:
-    """Return the softmax of what the plain graph says to each picture file, float32 (N, K)."""
+def _answers(session: Any, contract: Contract, paths: Sequence[Path]) -> NDArray[np.float32]:
+    """Return what the tools make of the plain graph's logits for each picture file, float32 (N, K)."""
     rows = []
     for start in range(0, len(paths), BATCH_SIZE):
-        pixels = np.stack([pixel_values(path, preprocessing) for path in paths[start : start + BATCH_SIZE]])
-        rows.append(_softmax(session.run(["logits"], {"pixel_values": pixels})[0]))
+        batch = paths[start : start + BATCH_SIZE]
+        pixels = np.stack([pixel_values(path, contract.preprocessing) for path in batch])
+        rows.append(_FINAL[contract.task](session.run(["logits"], {"pixel_values": pixels})[0]))
     return np.concatenate(rows)
 
 
@@ -169,108 +177,16 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
-# ── the model card ──────────────────────────────────────────────────────────────────────────────────
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return ((1 + np.tanh(logits / 2)) / 2).astype(np.float32)  # overflows for no logit
 
 
-def _card(contract: Contract, found: Verification) -> str:
-    """Return the model card: what was measured, on what, and how to ask the model."""
-    facts = {
-        "labels": len(contract.labels),
-        "image_size_px": contract.preprocessing.image_size_px,
-        "backbone": asdict(contract.backbone),
-        "dataset": asdict(contract.dataset),
-        "calibration": asdict(contract.calibration),
-        "versions": contract.versions,
-    }
-    return _CARD.format(
-        labels=len(contract.labels),
-        metric=found.metric,
-        compared=found.compared,
-        trained=f"{found.value:.4f}",
-        here=f"{found.exported_value:.4f}",
-        agreement=f"{found.agreement:.2%}",
-        difference=f"{found.max_difference:.2g}",
-        thresholds=_THRESHOLDS if contract.thresholds else "",
-        # As JSON in a code block, for names that people chose may hold anything, markup included.
-        facts=json.dumps(facts, indent=2, ensure_ascii=False),
-    )
+def _unchanged(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values
 
 
-_THRESHOLDS = "- The thresholds below which the model abstains are in `finetune.onnx` only; others do not know them.\n"
-
-_CARD = """\
----
-license: other
-pipeline_tag: image-classification
-library_name: transformers.js
-tags:
-- image-classification
-- onnx
-- finetune
-metrics:
-- {metric}
----
-
-# Image classifier with {labels} labels
-
-One photo in, one of {labels} labels out (`id2label` in `config.json`). The network was fine-tuned with finetune.
-
-## What was measured
-
-On the {compared} validation pictures, which were held out from training, from picture file to label:
-
-| | {metric} |
-|---|---|
-| the trained network, and `finetune.onnx` | {trained} |
-| `onnx/model.onnx` behind Hugging Face's image processor (the Pillow one) | {here} |
-
-The second gives the same label as the first on {agreement} of them; the largest difference of a probability is
-{difference}. The same pictures decided which epoch was kept, so expect a little less on new ones. Nothing else was
-measured: not on other photos, and not for bias or safety.
-
-## What to know
-
-- `finetune.onnx` holds the preprocessing, the labels and a self-check; its answers are those of the trained network.
-- Hugging Face's image processor cuts at whole pixels, and drops transparency instead of putting white behind it; hence
-  the differences above.
-- The labels are exclusive: every photo gets one of them, also one that shows none.
-{thresholds}- Licences of the weights and of the pictures it was trained on are stated below; mind both.
-- `model_type` says how the graph is called, and not what is in it: the network is the backbone named below.
-
-## How to use it
-
-With onnxruntime alone (`pip install finetune-export`):
-
-```python
-from finetune_export import Predictor
-
-print(Predictor("finetune.onnx").predict("photo.jpg")[0].top(3))
-```
-
-With transformers (`pip install optimum-onnx[onnxruntime]`); `.` is this folder, or its name on the Hub:
-
-```python
-from optimum.onnxruntime import ORTModelForImageClassification
-from transformers import AutoImageProcessor, pipeline
-
-model = ORTModelForImageClassification.from_pretrained(".", subfolder="onnx")
-processor = AutoImageProcessor.from_pretrained(".")
-classify = pipeline("image-classification", model=model, image_processor=processor)
-print(classify("photo.jpg", top_k=3))
-```
-
-With transformers.js, in Node or in a browser:
-
-```js
-import {{ pipeline }} from "@huggingface/transformers";
-
-const classify = await pipeline("image-classification", "NAME-ON-THE-HUB");
-console.log(await classify("photo.jpg"));
-```
-
-## Where it comes from
-
-```json
-{facts}
-```
-"""
+_FINAL: Mapping[Task, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    "single-label": _softmax,
+    "multi-label": _sigmoid,
+    "regression": _unchanged,
+}

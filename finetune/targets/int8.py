@@ -43,7 +43,7 @@ def export(request: ExportRequest) -> Artifact:
     artifact, found = derive(request, quantise(model, calibration), "int8", FILE)
     if found.passed:
         return artifact
-    worst = _worst_first(model, calibration, batches[:RANKING_BATCHES])
+    worst = _worst_first(model, calibration, batches[:RANKING_BATCHES], request.contract.units)
     put_back: Sequence[Group] = ()
     for count in (count for count in PUT_BACK if count < len(worst)):  # a network all in float is not int8
         put_back = worst[:count]
@@ -74,14 +74,17 @@ def groups(graph: onnx.GraphProto) -> list[Group]:
     return [tuple(nodes[start:end]) for start, end in zip(starts, [*starts[1:], len(nodes)], strict=True)]
 
 
-def _worst_first(model: onnx.ModelProto, calibration: Calibration, batches: Sequence[Pixels]) -> list[Group]:
-    """Return the groups, those first whose quantisation alone changes the answers most."""
+def _worst_first(
+    model: onnx.ModelProto, calibration: Calibration, batches: Sequence[Pixels], units: Sequence[float]
+) -> list[Group]:
+    """Return the groups, those first whose quantisation alone changes the answers most, measured in their units."""
     expected = answers(model, batches)
     found = groups(model.graph)
 
     def harm(group: Group) -> float:
         others = [node.name for other in found if other is not group for node in other]
-        return float(np.abs(answers(quantise(model, calibration, others), batches) - expected).mean())
+        change = answers(quantise(model, calibration, others), batches) - expected
+        return float((np.abs(change) / np.array(units)).mean())
 
     return sorted(found, key=harm, reverse=True)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from finetune_export.image import Pixels
-from finetune_export.session import INPUT, OUTPUTS
+from finetune_export.session import INPUT
 
 Ranges = Mapping[str, tuple[float, float]]
 """The smallest and the largest value of each float tensor."""
@@ -26,9 +26,9 @@ _ERRORS_ONLY = 3
 
 
 def answers(model: onnx.ModelProto, batches: Sequence[Pixels]) -> NDArray[np.float32]:
-    """Return the probabilities, float32 (N, K), that a graph answers to batches of pixels, uint8 (B, H, W, 3)."""
+    """Return the answers, float32 (N, K), that a graph gives to batches of pixels, uint8 (B, H, W, 3)."""
     session = _session(model)
-    return np.concatenate([session.run([OUTPUTS[0]], {INPUT: batch})[0] for batch in batches])
+    return np.concatenate([session.run([model.graph.output[0].name], {INPUT: batch})[0] for batch in batches])
 
 
 def ranges(model: onnx.ModelProto, batches: Sequence[Pixels]) -> Ranges:

@@ -12,4 +12,4 @@ def export(request: ExportRequest) -> Artifact:
     """Write ``model.onnx`` and return it as the torch-free predictor sees it."""
     path = request.folder / MODEL
     write(path, to_onnx(request.network, request.contract))
-    return Artifact(path=path, answers=Predictor(path).probabilities)
+    return Artifact(path=path, answers=Predictor(path).answers)

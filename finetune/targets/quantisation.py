@@ -65,6 +65,7 @@ def quantise(model: onnx.ModelProto, calibration: Calibration, left_float: Colle
         quantiser.model.topological_sort()
     quantised: onnx.ModelProto = quantiser.model.model
     _unwrap_integers(quantised.graph)
+    _keep_last(quantised.graph, weighted(model.graph)[-1].output[0])
     _keep_outputs(quantised.graph)
     return quantised
 
@@ -129,6 +130,18 @@ def _unwrap_integers(graph: onnx.GraphProto) -> None:
             _redirect(graph, pair.output[0], source.output[0])
             graph.node.remove(pair)
         graph.node.remove(node)
+
+
+def _keep_last(graph: onnx.GraphProto, logits: str) -> None:
+    """Take out the pair behind the last layer: nothing computes on it, and it cuts off what passes its range.
+
+    A picture may well have a larger value than all those that ranges were measured on.
+    """
+    for rounding in [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == logits]:
+        (back,) = (node for node in graph.node if rounding.output[0] in node.input)
+        _redirect(graph, back.output[0], logits)
+        graph.node.remove(back)
+        graph.node.remove(rounding)
 
 
 def _keep_outputs(graph: onnx.GraphProto) -> None:

@@ -1,8 +1,8 @@
 """The target ``triton``: a model repository for NVIDIA Triton Inference Server, and so for KServe.
 
 The folder is what ``tritonserver --model-repository`` takes: one model, named after the data set, with the verified
-file as version 1. Scaling, normalisation and softmax are in the file, so a request carries plain pixels as
-``finetune_export.image.read_pixels`` returns them.
+file as version 1. Normalisation and the task's last step, such as softmax, are in the file, so a request carries plain
+pixels as ``finetune_export.image.read_pixels`` returns them.
 
 Source: the ``ModelConfig`` message of Triton's ``model_config.proto``, in protobuf's text format.
 """
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from finetune.run_folder import MODEL, write
 from finetune.types import Artifact, ExportRequest
 from finetune_export.predictor import Predictor
+from finetune_export.session import outputs_of
 
 FOLDER = "triton"
 CONFIG = "config.pbtxt"
@@ -32,8 +33,8 @@ input [
   {{ name: "image" data_type: TYPE_UINT8 dims: [ {size}, {size}, 3 ] }}
 ]
 output [
-  {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {labels} ] label_filename: "{label_file}" }},
-  {{ name: "embedding" data_type: TYPE_FP32 dims: [ {features} ] }}
+  {{ name: "{answers}" data_type: TYPE_FP32 dims: [ {labels} ]{named} }},
+  {{ name: "{embedding}" data_type: TYPE_FP32 dims: [ {features} ] }}
 ]
 version_policy {{ latest {{ num_versions: 1 }} }}
 # Requests that arrive within two milliseconds of each other share a batch.
@@ -63,7 +64,7 @@ def export(request: ExportRequest) -> Artifact:
     predictor = Predictor(model)
     write(folder / LABELS, _label_file(predictor.labels, request).encode())
     write(folder / CONFIG, _config(name, predictor).encode())
-    return Artifact(path=request.folder / FOLDER, answers=predictor.probabilities)
+    return Artifact(path=request.folder / FOLDER, answers=predictor.answers)
 
 
 def model_name(dataset: str) -> str:
@@ -81,7 +82,7 @@ def label_line(label: str) -> str:
 
 
 def _label_file(labels: Sequence[str], request: ExportRequest) -> str:
-    """Return the labels, one on each line, in the order of the outputs: Triton knows them by their number."""
+    """Return the labels, one on each line, in the order of the answers: Triton knows them by their number."""
     lines = [label_line(label) for label in labels]
     if changed := [line for line, label in zip(lines, labels, strict=True) if line != label]:
         many = f"the line breaks of {len(changed)} label(s) are escaped"
@@ -90,11 +91,17 @@ def _label_file(labels: Sequence[str], request: ExportRequest) -> str:
 
 
 def _config(name: str, predictor: Predictor) -> str:
-    """Return ``config.pbtxt``; nothing in it but numbers and a name of plain letters comes from the run."""
+    """Return ``config.pbtxt``; nothing in it but numbers and a name of plain letters comes from the run.
+
+    The labels of values are not stated as such: Triton would rank them, as it does classes.
+    """
+    answers, embedding = outputs_of(predictor.task)
     return _CONFIG.format(
         name=name,
         size=predictor.contract.preprocessing.image_size_px,
+        answers=answers,
+        embedding=embedding,
         labels=len(predictor.labels),
         features=predictor.features,
-        label_file=LABELS,
+        named="" if predictor.task == "regression" else f' label_filename: "{LABELS}"',
     )

@@ -1,4 +1,4 @@
-"""The target ``web``: a folder with a web page that classifies pictures in the browser, offline, on the device.
+"""The target ``web``: a folder with a web page that answers for pictures in the browser, offline, on the device.
 
 What is proved where: the model is the verified ``model.onnx``, copied byte for byte, and the Python runtime proves the
 copy like any other artifact. What a browser adds, decoding, preprocessing and WebAssembly, the page proves to itself
@@ -35,7 +35,7 @@ def export(request: ExportRequest) -> Artifact:
     folder.mkdir()
     for name, data in _stamped(content).items():
         write(folder / name, data)
-    return Artifact(path=folder, answers=Predictor(folder / MODEL).probabilities)
+    return Artifact(path=folder, answers=Predictor(folder / MODEL).answers)
 
 
 def _page(title: str) -> dict[str, bytes]:

@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import finetune_export
-from finetune.data.pictures import VIEW_RULES, Pictures
+from finetune.config import Augmentation
+from finetune.data.pictures import Pictures
+from finetune.data.views import view_rules
 from finetune.errors import ResourceError
 from finetune.networks.network import ConcatPool, Network, group_names, output_form, pooled
 from finetune.training.activation_cache import ActivationCache
@@ -34,13 +36,13 @@ from finetune.types import Reporter
 from finetune_export.contract import Preprocessing
 
 BATCH = 16
-"""Pictures per forward pass: what a convolution writes still fits into the processor's cache then."""
+"""Pictures in each forward pass: what a convolution writes still fits into the processor's cache then."""
 LARGEST_VIEW_BYTES = 2**19
 """Where more than this leaves the frozen part for each view, reading it back is no faster than computing it again."""
 IN_MEMORY_BYTES = 2**30
 """Activations beyond this are kept in a file that is mapped into memory, so that any number of pictures trains."""
 KEYS_AT_ONCE = 256
-FORMAT = "finetune activations 1"
+FORMAT = f"finetune activations 2, {BATCH} at once"
 
 
 class Pooled(nn.Module):
@@ -130,26 +132,37 @@ def _above_the_body(network: Network, frozen_groups: int, image_size_px: int) ->
 class Activations:
     """What leaves the frozen part of one network, from the cache or computed and put there.
 
-    ``origin`` says where the code of the backbone comes from, with its version: other code is another key.
+    ``origin`` says where the code of the backbone comes from, with its version: other code is another key. So is
+    another policy, ``augment``, for every view but the first, which no policy changes.
     """
 
-    def __init__(self, preprocessing: Preprocessing, origin: str, cache: ActivationCache, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        preprocessing: Preprocessing,
+        origin: str,
+        cache: ActivationCache,
+        reporter: Reporter,
+        augment: Augmentation = "light",
+    ) -> None:
         versions = [torch.__version__, torchvision.__version__, PIL.__version__, finetune_export.__version__]
-        self._facts = [FORMAT, *versions, origin, asdict(preprocessing), VIEW_RULES]
+        self._facts = [FORMAT, *versions, origin, asdict(preprocessing)]
+        self._view_rules = view_rules(augment)
         self._cache = cache
         self._reporter = reporter
 
     def compute(self, boundary: Boundary, pictures: Pictures, views: int, dtype: torch.dtype) -> Tensor:
         """Return the activations of every picture in every view, (N, V, …).
 
-        Those of a map are in ``dtype``, in which they are computed; pooled ones are float32. Raises ``ResourceError``
-        where they fit neither into memory nor on the disk.
+        Those of a map are in ``dtype``, in which they are computed; pooled ones are float32. What is computed for a
+        picture depends on that picture alone, to the last bit, whichever others were in the cache: a run that was
+        stopped half-way and continued sees the same activations as one that was not. Raises ``ResourceError`` where
+        they fit neither into memory nor on the disk.
         """
         kept_as = torch.float32 if boundary.is_pooled else dtype
         made = _room((len(pictures), views, *boundary.shape), kept_as)
         rows = made.flatten(0, 1)  # (N V, …); row r is view r % V of picture r // V
         space = self.space(boundary, dtype)
-        keys = [_key(space, sha256, view) for sha256, view in product(pictures.sha256, range(views))]
+        keys = [self._key(space, sha256, view) for sha256, view in product(pictures.sha256, range(views))]
         self._reporter.begin("Computing what is frozen", len(rows))
         missing = self._fill_from_cache(rows, keys)
         fits = _bytes_of(rows) <= self._cache.capacity_bytes  # a part would push out itself, run after run
@@ -157,12 +170,16 @@ class Activations:
         images = made_ahead(lambda part: pictures.images([divmod(row, views) for row in part]), parts)
         for part, batch in zip(parts, images, strict=True):
             with torch.no_grad(), autocast(dtype):  # inference mode would forbid learning from the result
-                rows[part] = boundary.below(batch).to(kept_as)
+                rows[part] = boundary.below(_filled(batch))[: len(part)].to(kept_as)
             if fits:
                 self._cache.put({keys[row]: _to_bytes(rows[row]) for row in part})
             self._reporter.advance(len(part))
         self._reporter.end()
         return made
+
+    def _key(self, space: bytes, sha256: str, view: int) -> bytes:
+        rules = self._view_rules.encode() if view else b""
+        return hashlib.sha256(space + bytes.fromhex(sha256) + view.to_bytes(4) + rules).digest()
 
     def _fill_from_cache(self, rows: Tensor, keys: Sequence[bytes]) -> list[int]:
         """Fill in the rows that are in the cache, and return the numbers of the others."""
@@ -187,8 +204,13 @@ class Activations:
         return digest.digest()
 
 
-def _key(space: bytes, sha256: str, view: int) -> bytes:
-    return hashlib.sha256(space + bytes.fromhex(sha256) + view.to_bytes(4)).digest()
+def _filled(batch: Tensor) -> Tensor:
+    """Return a batch (n, …) filled up to ``BATCH`` pictures with its last one, laid out in memory as it was.
+
+    How many pictures there are decides how a convolution is divided into products, and so how they are rounded; which
+    ones they are, and in which places, does not.
+    """
+    return batch if len(batch) == BATCH else batch[torch.arange(BATCH).clamp(max=len(batch) - 1)]
 
 
 def _bytes_of(tensor: Tensor) -> int:

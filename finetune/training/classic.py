@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.optimize import minimize
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+
+from finetune.evaluation.calibration import fit_temperature, log_loss_with_doubt
 
 Features = NDArray[np.float32]
 Targets = NDArray[np.int64]
@@ -40,7 +42,6 @@ SVM_C = 1e-3
 SVM_TEMPERATURE = 0.2
 """A support vector machine's temperature where a class has too few pictures to fit one: 0.1 to 0.4 were fitted."""
 
-_TEMPERATURES = (1e-2, 1e2)
 _MOST_STEPS = 500
 
 
@@ -157,12 +158,12 @@ def _choose(task: _Task, grid: Sequence[float], folds: int) -> _Choice:
 
 def _try(task: _Task, c: float, folds: int) -> _Choice:
     logits = _held_out(task, c, folds)
-    temperature = _temperature(logits, task.targets) if task.calibrated else 1.0
+    temperature = fit_temperature("single-label", logits, task.targets) if task.calibrated else 1.0
     return _Choice(
         c=c,
         temperature=temperature,
         accuracy=float((logits.argmax(axis=1) == task.targets).mean()),
-        loss=_log_loss(logits / temperature, task.targets),
+        loss=log_loss_with_doubt("single-label", logits / temperature, task.targets),
     )
 
 
@@ -174,25 +175,6 @@ def _held_out(task: _Task, c: float, folds: int) -> Matrix:
         weight, bias = task.solve(features[fitted], targets[fitted], task.classes, c)
         logits[held] = features[held] @ weight.T + bias
     return logits
-
-
-def _temperature(logits: Matrix, targets: Targets) -> float:
-    def loss(log_temperature: float) -> float:
-        return _log_loss(logits / np.exp(log_temperature), targets)
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded").x))
-
-
-def _log_loss(logits: Matrix, targets: Targets) -> float:
-    """Return the mean log loss against targets that leave one mistake in N + 2 possible (Platt 1999).
-
-    Against certain targets, decision values that happen to be all right would ask for infinite confidence.
-    """
-    pictures, classes = logits.shape
-    doubt = 1 / (pictures + 2)
-    wanted = np.full(logits.shape, doubt / (classes - 1))
-    wanted[np.arange(pictures), targets] = 1 - doubt
-    return float(-(wanted * log_softmax(logits, axis=1)).sum(axis=1).mean())
 
 
 # ── solvers: scaled features float32 (N, D) → weight (K, D), bias (K,) ──────────────────────────────

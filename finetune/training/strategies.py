@@ -14,7 +14,12 @@ from itertools import pairwise
 
 from finetune.config import RunConfig, Strategy
 from finetune.errors import ConfigError
+from finetune.types import Task
 
+PROBE = "frozen"
+"""The phase in which the head learns alone: what fine-tuning has to beat."""
+PROBES = (PROBE, "logreg", "svm")
+"""All steps that leave the body as it is."""
 FEW_STAGES = 2
 """How many of the last stages 'partial' unfreezes unless it is told."""
 
@@ -46,10 +51,13 @@ class Fit:
 Step = Phase | Fit
 
 
-def plan(config: RunConfig, groups: Sequence[str], lr: float, strategy: Strategy) -> tuple[Step, ...]:
+def plan(
+    config: RunConfig, groups: Sequence[str], lr: float, strategy: Strategy, task: Task = "single-label"
+) -> tuple[Step, ...]:
     """Return the steps of a strategy over the named parameter groups, the head last.
 
-    Those of 'auto' are all that it may take, the ones that leave the body as it is first. A body with random weights
+    Those of 'auto' are all that it may take, the ones that leave the body as it is first; classic classifiers are for
+    single labels. A body with random weights
     has nothing worth freezing, so from scratch everything learns at one rate. Raises ``ConfigError`` when nothing would
     be trained, or more stages are to be unfrozen than there are.
     """
@@ -57,7 +65,7 @@ def plan(config: RunConfig, groups: Sequence[str], lr: float, strategy: Strategy
     if strategy in ("svm", "logreg"):
         return (Fit(name=strategy),)
     planned = tuple(phase for phase in _phases(config, len(groups) - 1, lr, strategy) if phase.epochs)
-    if strategy == "auto" and config.freeze_epochs and config.head == "linear":
+    if strategy == "auto" and config.freeze_epochs and config.head == "linear" and task == "single-label":
         return (planned[0], Fit(name="logreg"), *planned[1:])
     if not planned:
         counted = {"scratch": "--epochs", "probe": "--freeze-epochs"}.get(strategy, "--freeze-epochs or --epochs")
@@ -118,7 +126,7 @@ def _phases(config: RunConfig, stages: int, lr: float, strategy: Strategy) -> li
 def _frozen(config: RunConfig, stages: int, lr: float) -> Phase:
     # fine_tune ends this phase at its highest rate; ours may be the one that is kept, and comes to rest.
     rates = (*[0.0] * stages, lr)
-    return Phase(name="frozen", epochs=config.freeze_epochs, frozen_groups=stages, rates=rates, rise=0.3)
+    return Phase(name=PROBE, epochs=config.freeze_epochs, frozen_groups=stages, rates=rates, rise=0.3)
 
 
 def _unfrozen(config: RunConfig, stages: int, count: int, lr: float, epochs: int | None = None) -> Phase:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
+import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -17,30 +19,29 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from finetune.data.pictures import Pictures
+from finetune.data.targets import Targets
 from finetune.errors import DivergedError, ResourceError
-from finetune.evaluation.metrics import accuracy
 from finetune.networks.network import group_names, parameter_groups
 from finetune.preparation import Job
+from finetune.stopping import Stop
 from finetune.training.activation_cache import ActivationCache
 from finetune.training.batches import Batches
 from finetune.training.boundary import Activations, Boundary, Pooled, boundary_of
 from finetune.training.classic import fit_logreg, fit_svm
-from finetune.training.learner import (
-    BestEpoch,
-    Epoch,
-    PretrainedInEval,
-    Progress,
-    RateCurve,
-    RateSweep,
-    StopOnBadLoss,
-    learner_over_activations,
-    learner_over_pictures,
-    rate_curve,
-    schedule,
-    set_seed,
-)
+from finetune.training.journal import Journal, Midway
+from finetune.training.learner.averages import Averages
+from finetune.training.learner.callbacks import BestEpoch, Monitored, PretrainedInEval, Progress, StopOnBadLoss
+from finetune.training.learner.learners import learner_over_activations, learner_over_pictures, logits_of, set_seed
+from finetune.training.learner.losses import loss_for, sampling_weights
+from finetune.training.learner.mixing import is_applicable, mixing
+from finetune.training.learner.rates import RateCurve, RateSweep, rate_curve
+from finetune.training.learner.resuming import Saving, go_on
+from finetune.training.learner.schedules import schedule
+from finetune.training.learner.trackers import Tracking
+from finetune.training.objective import objective_of
 from finetune.training.precision import training_dtype
-from finetune.training.strategies import Fit, Phase
+from finetune.training.randomness import seed_of
+from finetune.training.strategies import PROBES, Fit, Phase
 from finetune.types import Example, Reporter
 
 CACHE_FILE = "activations.sqlite"
@@ -67,25 +68,43 @@ class _Computed(NamedTuple):
 
 
 class Trainer:
-    """The network of a job, its pictures, and fastai's learners around them; seeds every random generator.
+    """The network of a job, its pictures, and fastai's learners around them.
 
-    The network is trained in place; after each phase it holds the weights of the phase's best epoch.
+    The network is trained in place; after each phase it holds the weights of the phase's best epoch. Every phase seeds
+    all random generators, so that it depends on nothing but its name and the network. With a ``journal`` it goes on
+    where an earlier attempt was stopped; ``stop`` is asked at every step whether to end, ``trackers`` follow it.
     """
 
-    def __init__(self, job: Job, reporter: Reporter) -> None:
-        self.history: list[Epoch] = []
+    def __init__(
+        self,
+        job: Job,
+        reporter: Reporter,
+        journal: Journal | None = None,
+        stop: Stop | None = None,
+        trackers: Sequence[Tracking] = (),
+    ) -> None:
+        self.journal = journal or Journal()
+        self._trackers = trackers
+        self.history = self.journal.history
+        self.stop = stop or Stop()
+        self.objective = objective_of(job.dataset.task, job.dataset.labels, job.config.monitor, job.split.train)
         self._job = job
         self._network = job.network
         self._reporter = reporter
-        set_seed(job.config.seed, reproducible=True)
         self._dtype = training_dtype(job.config.precision)
         self._train = _pictures(job, job.split.train)
         self._valid = _pictures(job, job.split.valid)
+        self.train_targets: Targets = self.objective.targets(job.split.train)
+        self.valid_targets: Targets = self.objective.targets(job.split.valid)
         capacity = round(job.config.cache_gb * 1e9)
         self._cache = ActivationCache(user_cache_path("finetune") / CACHE_FILE, capacity, reporter.note)
         weakref.finalize(self, self._cache.close)
-        self._activations = Activations(job.preprocessing, job.backbone_origin, self._cache, reporter)
+        self._activations = Activations(
+            job.preprocessing, job.backbone_origin, self._cache, reporter, job.config.augment
+        )
         self._computed: dict[bytes, _Computed] = {}
+        if self.journal.has_begun:
+            self.restore(self.journal.network)
 
     @_plain_errors()
     def find_rate(self, phase: Phase) -> RateCurve:
@@ -93,6 +112,7 @@ class Trainer:
 
         Raises ``DivergedError`` when the curve has no usable part.
         """
+        set_seed(seed_of(self._job.config.seed, "find"), reproducible=True)
         before = self.snapshot()
         learner, rates = self._learner(phase, [])
         self._reporter.begin("Finding the learning rate")
@@ -104,30 +124,74 @@ class Trainer:
 
     @_plain_errors()
     def train(self, phase: Phase) -> float:
-        """Train one phase, keep its best epoch, and return that epoch's validation accuracy (0..1).
+        """Train one phase, keep its best epoch, and return that epoch's score.
 
         Raises ``DivergedError`` at the first loss that is not finite or has exploded; the network then holds the best
-        epoch before that, where there is one.
+        epoch before that, where there is one. Where a signal asked the run to stop, what it raises comes after a
+        checkpoint.
         """
-        guard, best = StopOnBadLoss(), BestEpoch(self.history)
+        midway = self.journal.midway(phase.name)
+        if midway:
+            self.restore(self.journal.network)
+        set_seed(seed_of(self._job.config.seed, phase.name), reproducible=True)
+        guard, best = StopOnBadLoss(), BestEpoch(self.objective, self.history, self._job.config.patience)
         learner, rates = self._learner(phase, [guard])
-        self._reporter.begin(f"Training, {phase.name}", phase.epochs * len(learner.dls.train))
-        progress = Progress(phase.name, self.history, self._reporter)
-        learner.fit(phase.epochs, rates, cbs=[schedule(phase, rates, self._job.config), progress, best])
+        averages = Averages(
+            self._job.config.average,
+            learner.model,
+            phase.epochs * len(learner.dls.train),
+            self.objective,
+            self.history,
+        )
+        saving = Saving(phase.name, self._network, self.journal, best, averages, self.stop)
+        progress = Progress(phase.name, self.objective, self.history, self._reporter)
+        self._begin(phase, len(learner.dls.train), midway)
+        if midway:
+            go_on(learner, midway, saving)
+        callbacks = [schedule(phase, rates, self._job.config), progress, best, averages, saving, *self._trackers]
+        for tracker in self._trackers:
+            before = sum(epoch.phase != phase.name for epoch in self.history)
+            tracker.steps_before = before * len(learner.dls.train)
+        with self.stop.heeded():
+            learner.fit(phase.epochs, rates, cbs=callbacks)
         best.restore_into(learner.model)
+        reached = math.nan if guard.cause else self._with_averages(learner, best, averages)
         self._network.to(memory_format=torch.contiguous_format)  # as it is exported
         self._reporter.end()
         if guard.cause or best.epoch_kept is None:
             raise DivergedError(f"{guard.cause}; try a lower --lr or --unfrozen-lr ('finetune lr-find' suggests one).")
-        return best.epoch_kept.accuracy
+        return reached
+
+    def _with_averages(self, learner: Any, best: BestEpoch, averages: Averages) -> float:
+        """Put an average of the weights in the place of the best epoch's where it is strictly better."""
+
+        def score(weights: Mapping[str, Tensor]) -> float:
+            learner.model.load_state_dict(weights)
+            return self.objective.score(logits_of(learner), self.valid_targets)
+
+        if best.epoch_kept is None:
+            return math.nan
+        reached, kept = best.epoch_kept.score, best.weights
+        for average in averages.found(score):
+            if self.objective.merit(average.score) > self.objective.merit(reached):
+                better = f"{self.objective.shown(average.score)} against {self.objective.shown(reached)}"
+                self._reporter.note(f"{average.name.capitalize()} beats the best epoch ({better}), and is kept.")
+                reached, kept = average.score, dict(average.weights)
+        learner.model.load_state_dict(kept)
+        return reached
+
+    def _begin(self, phase: Phase, steps: int, midway: Midway | None) -> None:
+        self._reporter.begin(f"Training, {phase.name}", phase.epochs * steps)
+        if midway:
+            self._reporter.advance(midway.epoch * steps + midway.step)
 
     @_plain_errors()
     def fit(self, step: Fit) -> tuple[float, float]:
         """Fit a classic classifier to frozen features, as the head's linear layer.
 
-        Returns its validation accuracy (0..1) and the temperature of its logits. Raises ``DivergedError`` for features
-        that are not finite.
+        Returns its score and the temperature of its logits. Raises ``DivergedError`` for features that are not finite.
         """
+        set_seed(seed_of(self._job.config.seed, step.name), reproducible=True)
         boundary = self._boundary(self._stages)
         train, valid = self._activations_above(boundary, 1)
         classifier = cast(nn.Sequential, self._network.head.get_submodule("classifier")).eval()
@@ -141,7 +205,7 @@ class Trainer:
         self._reporter.end()
         with torch.no_grad():
             logits = linear(seen[1])
-        return accuracy(logits.numpy(), self._valid.targets.numpy()), found.temperature
+        return self.objective.score(logits, self.valid_targets), found.temperature
 
     @_plain_errors()
     def stage_features(self, indices: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
@@ -161,6 +225,11 @@ class Trainer:
         return {name: part.numpy() for name, part in by_stage.items()}
 
     @property
+    def _views(self) -> int:
+        """How many views of a picture differ."""
+        return 1 if self._job.config.augment == "none" else self._job.config.views
+
+    @property
     def _stages(self) -> int:
         """How many parameter groups there are below the head."""
         return len(group_names(self._network.body)) - 1
@@ -177,34 +246,65 @@ class Trainer:
             for parameter in group:
                 parameter.requires_grad_(number >= phase.frozen_groups)
         if phase.frozen_groups:
-            boundary, views = self._boundary(phase.frozen_groups), self._job.config.views
-            if boundary.is_worth_keeping(len(self._train) * views + len(self._valid)):
+            boundary = self._boundary(phase.frozen_groups)
+            views = len(self._train) * self._views + len(self._valid)
+            # Once decided, it stays: the two ways round differently, and room on the disk comes and goes.
+            if self.journal.on_activations.setdefault(phase.name, boundary.is_worth_keeping(views)):
                 return self._learner_above(boundary, groups, callbacks), phase.rates[phase.frozen_groups :]
         return self._learner_of_all(phase, callbacks), phase.rates
 
     def _learner_above(self, boundary: Boundary, groups: list[list[nn.Parameter]], callbacks: list[Any]) -> Any:
-        train, valid = self._activations_above(boundary, self._job.config.views)
+        train, valid = self._activations_above(boundary, self._views)
         loaders = self._loaders(partial(_picked, boundary, train), partial(_picked, boundary, valid))
         dtype = torch.float32 if boundary.is_pooled else self._dtype
         trained = groups[boundary.frozen_groups :]
-        return learner_over_activations(boundary.above, trained, *loaders, self._job.config, dtype, callbacks)
+        callbacks = [*callbacks, *self._mixing(is_spatial=len(boundary.shape) == 3 and not self._network.channels_last)]
+        return learner_over_activations(
+            boundary.above, trained, *loaders, self._job.config, dtype, *self._aims(), callbacks
+        )
 
     def _learner_of_all(self, phase: Phase, callbacks: list[Any]) -> Any:
         loaders = self._loaders(
             lambda indices, epoch: self._train.images([(index, epoch + 1) for index in indices]),
             lambda indices, _: self._valid.images([(index, 0) for index in indices]),
         )
+        callbacks = [*callbacks, *self._mixing(is_spatial=True)]
         self._network.to(memory_format=torch.channels_last)  # as the images come
-        learner = learner_over_pictures(self._network, *loaders, self._job.config, self._dtype, callbacks)
+        learner = learner_over_pictures(
+            self._network, *loaders, self._job.config, self._dtype, *self._aims(), callbacks
+        )
         learner.freeze_to(phase.frozen_groups)
         return learner
+
+    def _mixing(self, *, is_spatial: bool) -> list[Any]:
+        mix = self._job.config.mix
+        if not is_applicable(mix, is_spatial=is_spatial):
+            self._reporter.note(f"--mix {mix} pastes parts of pictures, which pooled features have none of: not here.")
+        blending = mixing(mix, is_spatial=is_spatial)
+        return [] if blending is None else [blending]
+
+    def _aims(self) -> tuple[Any, Monitored]:
+        """Return the loss that is minimised, and the metric that is watched."""
+        targets = torch.from_numpy(self.train_targets)
+        loss = loss_for(self.objective.task, self._job.config.imbalance, targets, len(self.objective.labels))
+        return loss, Monitored(self.objective, self.valid_targets)
 
     def _loaders(
         self, train: Callable[[list[int], int], Tensor], valid: Callable[[list[int], int], Tensor]
     ) -> tuple[Batches, Batches]:
-        size, epochs = self._job.config.batch_size, len(self.history)  # later phases go on with other views
-        shuffled = Batches(train, self._train.targets, size, shuffled=True, first_epoch=epochs)
-        return shuffled, Batches(valid, self._valid.targets, size)
+        config, learned = self._job.config, self.objective.learned
+        targets = torch.from_numpy(self.train_targets)
+        weights = sampling_weights(self.objective.task, targets) if config.imbalance == "sampling" else None
+        shuffled = Batches(
+            train,
+            learned(self.train_targets),
+            config.batch_size,
+            shuffled=True,
+            seed=config.seed,
+            weights=weights,
+            first_epoch=len(self.history),  # later phases go on with other views
+        )
+        return shuffled, Batches(valid, learned(self.valid_targets), config.batch_size)
 
     def _activations_above(self, boundary: Boundary, views: int) -> tuple[Tensor, Tensor]:
         """Return what leaves the part below a boundary, computed once.
@@ -220,22 +320,24 @@ class Trainer:
         return self._computed[space].train, self._computed[space].valid
 
     @_plain_errors()
-    def probabilities(self, temperature: float = 1.0) -> NDArray[np.float32]:
-        """Return the network's answers to the validation pictures, in their order: float32 (N, K)."""
-        count, step = len(self._valid), self._job.config.batch_size
-        ask = self._asked_above_boundary() or self._asked_about_pictures()
-        with torch.no_grad():
-            logits = torch.cat([ask(list(range(count))[start : start + step]) for start in range(0, count, step)])
-        return (logits / temperature).softmax(dim=1).numpy()
+    def logits(self) -> Tensor:
+        """Return what the network says of the validation pictures, in their order: float32 (N, K).
 
-    def _asked_above_boundary(self) -> Callable[[list[int]], Tensor] | None:
-        """Return how to ask with the activations at hand; None where the part below was trained since."""
-        for space, computed in self._computed.items():
-            boundary = self._boundary(computed.frozen_groups)
-            if self._activations.space(boundary, self._dtype) == space:
-                above = boundary.above.eval()
-                return lambda indices: above(_picked(boundary, computed.valid, indices, 0))
-        return None
+        Where the body was left as it is, what leaves it is at hand. Which way is taken depends on the step that is
+        kept, and not on what happens to be in memory: their last digits may differ, and a resumed run is to have the
+        same.
+        """
+        count, step = len(self._valid), self._job.config.batch_size
+        is_probe = self.journal.outcome.kept in PROBES
+        ask = self._asked_above_the_body() if is_probe else self._asked_about_pictures()
+        with torch.no_grad():
+            return torch.cat([ask(list(range(count))[start : start + step]) for start in range(0, count, step)])
+
+    def _asked_above_the_body(self) -> Callable[[list[int]], Tensor]:
+        boundary = self._boundary(self._stages)
+        _, valid = self._activations_above(boundary, 1)
+        above = boundary.above.eval()
+        return lambda indices: above(_picked(boundary, valid, indices, 0))
 
     def _asked_about_pictures(self) -> Callable[[list[int]], Tensor]:
         network = self._network.eval()
@@ -247,9 +349,15 @@ class Trainer:
         return len(self._train) * sum(parameter.numel() for parameter in self._network.head.parameters())
 
     @property
-    def train_targets(self) -> NDArray[np.int64]:
-        """The training pictures' label indices, int64 (N,)."""
-        return self._train.targets.numpy()
+    def training_pictures(self) -> Pictures:
+        """What is trained on, in its views."""
+        return self._train
+
+    def seconds_per_picture(self) -> float:
+        """Return what it takes to ask the network about a validation picture, from its file on, in seconds."""
+        started = time.monotonic()
+        self._asked_about_pictures()([0])
+        return time.monotonic() - started
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of all weights."""
@@ -269,7 +377,7 @@ def _refuse_non_finite(features: Tensor) -> None:
 
 def _pictures(job: Job, examples: tuple[Example, ...]) -> Pictures:
     hashes = {checked.example.path: checked.sha256 for checked in job.audit.checked}
-    return Pictures(examples, [hashes[e.path] for e in examples], job.dataset.labels, job.preprocessing)
+    return Pictures(examples, [hashes[e.path] for e in examples], job.preprocessing, job.config.augment)
 
 
 def _picked(boundary: Boundary, activations: Tensor, indices: list[int], epoch: int) -> Tensor:

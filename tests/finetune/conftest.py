@@ -11,10 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from finetune.reporting import SilentReporter
+
 TINY: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "none", "image_size": 32, "batch_size": 8, "epochs": 2}
 """Options of a run that takes seconds: a network without batch norms on pictures of 32 pixels."""
 
 LABELS = ("Käfer 甲", "dog, brown")
+
+
+class Notes(SilentReporter):
+    """A reporter that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,12 @@ class Trained:
 def tiny() -> dict[str, Any]:
     """Return the options of a run that takes seconds."""
     return dict(TINY)
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """Return a reporter that remembers what it was told."""
+    return Notes()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from finetune.clock import Clock
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let time pass only where a test says so."""
     now = [100.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    for name in ("perf_counter", "monotonic"):
+        monkeypatch.setattr(time, name, lambda: now[0])
     return now
 
 

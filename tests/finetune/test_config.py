@@ -11,13 +11,18 @@ import pytest
 from cyclopts import Parameter
 
 from finetune.config import (
+    Augmentation,
+    Averaging,
     Head,
+    Imbalance,
+    Mixing,
     Optimizer,
     Precision,
     RunConfig,
     RunOptions,
     Schedule,
     Strategy,
+    TaskOption,
     flag,
     resolve,
 )
@@ -95,8 +100,10 @@ def test_a_script_may_give_a_path_as_text() -> None:
     assert resolve(options(data="pictures", out="here")).out == Path("here")
 
 
-def test_a_script_may_give_the_targets_as_a_list() -> None:
-    assert resolve(options(target=["int8"])).target == ("int8",)
+def test_a_script_may_give_several_values_as_a_list() -> None:
+    config = resolve(options(target=["int8"], label_col=["cat", "dog"], track=["mlflow"]))
+
+    assert (config.target, config.label_col, config.track) == (("int8",), ("cat", "dog"), ("mlflow",))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +149,26 @@ REFUSED: list[tuple[str, object, str]] = [
     *(("optimizer", value, "one of SGD, Adam, AdamW, RMSprop, Adagrad") for value in ("", 1)),
     *(("schedule", value, "one of OneCycleLR, CosineAnnealingLR, StepLR") for value in ("", 1)),
     *(("precision", value, "one of auto, bf16, fp32") for value in ("", 16, None)),
-    *(("data", value, "the path of a folder") for value in ("", 3, "a\0b")),
+    *(("task", value, f"one of {', '.join(get_args(TaskOption))}") for value in ("", 1, None)),
+    *(("augment", value, f"one of {', '.join(get_args(Augmentation))}") for value in ("", 1, None)),
+    *(("mix", value, "one of none, mixup, cutmix") for value in ("", True, None)),
+    *(("imbalance", value, "one of none, weights, sampling, focal") for value in ("", 1, None)),
+    *(("average", value, "one of none, ema, soup, both") for value in ("", 1, None)),
+    *(("calibration", value, "one of temperature, none") for value in ("", False, None)),
+    *(("test_share", value, "between 0 and 0.9") for value in (-0.1, 0.91, 1, NAN, None)),
+    *(("folds", value, "a whole number from 2 to 100") for value in (1, 101, 2.0, True)),
+    *(("fold", value, "a whole number from 1 to the number of --folds") for value in (0, 101, 1.0)),
+    *(("patience", value, "a whole number of epochs, at least 1") for value in (0, 1.5, NAN)),
+    *(("abstain_at", value, "a share between 0.01 and 1") for value in (0, 1.01, NAN, "0.9")),
+    *(("max_minutes", value, "a number of minutes, at least 0.1") for value in (0, -1, INF, NAN)),
+    *(("checkpoint_seconds", value, "a number of seconds from 0 to 1000000") for value in (-1, INF, NAN, None)),
+    *(("skip_missing", value, "true or false") for value in (1, "yes", None)),
+    *(("group_pattern", value, "a regular expression") for value in ("", "(", "[a", "a\0b", 3)),
+    *(("label_col", value, "a list of columns") for value in ("breed", ("",), (1,), None)),
+    *(("track", value, "a list of tensorboard, wandb, mlflow") for value in ("wandb", ("nothing",), (1,), None)),
+    *(("split", value, "the path of a split.csv") for value in ("", 3, "a\0b")),
+    *(("monitor", value, "text that is not empty") for value in ("", 3)),
+    *(("data", value, "the path of a folder or a table") for value in ("", 3, "a\0b")),
     *(("out", value, "the path of a folder") for value in ("", None, "\udcff")),
     *(("target", value, "a list of names") for value in ("onnx", ("",), (1,), None)),
 ]
@@ -150,7 +176,9 @@ REFUSED: list[tuple[str, object, str]] = [
 
 @pytest.mark.parametrize(("name", "value", "allowed"), REFUSED)
 def test_a_value_that_is_not_allowed_is_refused_with_what_is(name: str, value: object, allowed: str) -> None:
-    assert refusal(resolve, options(**{name: value})) == f"{flag(name)} {value!r} is not allowed; give {allowed}."
+    shown = list(value) if isinstance(value, tuple) else value
+
+    assert refusal(resolve, options(**{name: value})) == f"{flag(name)} {shown!r} is not allowed; give {allowed}."
 
 
 ALLOWED: list[tuple[str, object]] = [
@@ -170,6 +198,18 @@ ALLOWED: list[tuple[str, object]] = [
     *(("optimizer", value) for value in get_args(Optimizer)),
     *(("schedule", value) for value in get_args(Schedule)),
     *(("precision", value) for value in get_args(Precision)),
+    *(("task", value) for value in get_args(TaskOption)),
+    *(("augment", value) for value in get_args(Augmentation)),
+    *(("mix", value) for value in get_args(Mixing)),
+    *(("imbalance", value) for value in get_args(Imbalance)),
+    *(("average", value) for value in get_args(Averaging)),
+    *(("test_share", value) for value in (0, 0.9)),
+    *(("folds", value) for value in (2, 100)),
+    *(("fold", value) for value in (1, 100)),
+    *(("patience", value) for value in (1, 10_000)),
+    *(("abstain_at", value) for value in (0.01, 1)),
+    *(("max_minutes", value) for value in (0.1, 1e6)),
+    *(("checkpoint_seconds", value) for value in (0, 1e6)),
     *(("image_size", value) for value in (16, 4_096)),
     *(("batch_size", value) for value in (2, 65_536)),
     *(("valid_share", value) for value in (0.01, 0.9)),
@@ -192,6 +232,9 @@ def test_the_ends_of_a_range_are_allowed(name: str, value: object) -> None:
         ("optimizer", "adamw", "AdamW"),
         ("schedule", "OneCycle", "OneCycleLR"),
         ("precision", "fp16", "bf16"),
+        ("task", "multilabel", "multi-label"),
+        ("augment", "trivialaugment", "trivial"),
+        ("imbalance", "weight", "weights"),
     ],
 )
 def test_an_unknown_choice_is_refused_with_the_nearest_as_it_is_written(name: str, value: str, nearest: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.config import (
+    Augmentation,
+    Averaging,
+    CalibrationMethod,
     Head,
+    Imbalance,
+    Mixing,
     Optimizer,
     Precision,
     RunConfig,
     RunOptions,
     Schedule,
     Strategy,
+    TaskOption,
+    Tracker,
     read_file,
     resolve,
     to_toml,
@@ -75,10 +83,11 @@ def test_an_empty_file_says_nothing(toml: Callable[..., Path]) -> None:
 
 
 def test_relative_paths_are_relative_to_the_file(toml: Callable[..., Path]) -> None:
-    path = toml('data = "pictures"\nout = "../runs"\nweights = "body.pth"')
+    path = toml('data = "pictures"\nsplit = "split.csv"\nout = "../runs"\nweights = "body.pth"')
 
     assert read_file(path) == {
         "data": path.parent / "pictures",
+        "split": path.parent / "split.csv",
         "out": path.parent / "../runs",
         "weights": str(path.parent / "body.pth"),
     }
@@ -121,11 +130,15 @@ def test_a_table_is_an_unknown_key(toml: Callable[..., Path]) -> None:
         ("backbone = 18", "18", "text that is not empty"),
         ("backbone = 2024-01-02", "datetime.date(2024, 1, 2)", "text that is not empty"),
         ('backbone = ""', "''", "text that is not empty"),
-        ("data = true", "True", "the path of a folder"),
-        ('data = ""', "''", "the path of a folder"),
+        ("data = true", "True", "the path of a folder or a table"),
+        ('data = ""', "''", "the path of a folder or a table"),
         (r'out = "a\u0000b"', r"'a\x00b'", "the path of a folder"),
         ('target = "int8"', "'int8'", "a list of names"),
-        ("target = [1]", "(1,)", "a list of names"),
+        ("target = [1]", "[1]", "a list of names"),
+        ('label_col = "breed"', "'breed'", "a list of columns"),
+        ('track = ["nothing"]', "['nothing']", "a list of tensorboard, wandb, mlflow"),
+        ("skip_missing = 1", "1", "true or false"),
+        ('group_pattern = "("', "'('", "a regular expression"),
     ],
 )
 def test_a_wrong_type_or_value_is_refused_with_the_key(
@@ -204,6 +217,30 @@ CONFIG_FACTS: dict[str, st.SearchStrategy[Any]] = {
     "data": st.none() | PATHS,
     "source": st.none() | TEXT,
     "recipe": st.none() | TEXT,
+    "name": st.none() | TEXT,
+    "task": st.sampled_from(get_args(TaskOption)),
+    "image_col": st.none() | TEXT,
+    "label_col": st.lists(TEXT, max_size=3).map(tuple),
+    "label_separator": st.none() | TEXT,
+    "split_col": st.none() | TEXT,
+    "group_col": st.none() | TEXT,
+    "group_pattern": st.none() | TEXT.map(re.escape),
+    "skip_missing": st.booleans(),
+    "test_share": st.floats(0, 0.9),
+    "split": st.none() | PATHS,
+    "folds": st.none() | st.integers(2, 100),
+    "fold": st.none() | st.integers(1, 100),
+    "augment": st.sampled_from(get_args(Augmentation)),
+    "mix": st.sampled_from(get_args(Mixing)),
+    "imbalance": st.sampled_from(get_args(Imbalance)),
+    "monitor": st.none() | TEXT,
+    "patience": st.none() | st.integers(1, 10_000),
+    "average": st.sampled_from(get_args(Averaging)),
+    "calibration": st.sampled_from(get_args(CalibrationMethod)),
+    "abstain_at": st.none() | st.floats(0.01, 1),
+    "max_minutes": st.none() | st.floats(0.1, 1e6),
+    "checkpoint_seconds": st.floats(0, 1e6),
+    "track": st.lists(st.sampled_from(get_args(Tracker)), max_size=3).map(tuple),
     "backbone": TEXT,
     "strategy": st.sampled_from(get_args(Strategy)),
     "head": st.sampled_from(get_args(Head)),
@@ -249,7 +286,8 @@ def test_a_configuration_written_and_read_from_elsewhere_is_the_same_run(config:
         repeated = resolve(read_file(path))
 
     here = Path.cwd()
-    assert repeated == dataclasses.replace(config, data=config.data and here / config.data, out=here / config.out)
+    paths = {name: getattr(config, name) for name in ("data", "split", "out")}
+    assert repeated == dataclasses.replace(config, **{n: path and here / path for n, path in paths.items()})
 
 
 def test_a_relative_weight_file_is_written_with_its_whole_path() -> None:

@@ -75,20 +75,42 @@ def test_train_alone_is_left_to_be_split(picture_folder: Callable[..., Path]) ->
     assert parts(loaded(picture_folder(parts=("train",)))) == {(None, "train")}
 
 
-def test_a_test_folder_is_left_alone_and_that_is_said(picture_folder: Callable[..., Path]) -> None:
-    root = picture_folder(parts=("train", "test"))
-    dataset = loaded(root)
+def test_a_test_folder_is_the_test_part(picture_folder: Callable[..., Path]) -> None:
+    dataset = loaded(picture_folder(parts=("train", "val", "Test")))
 
-    assert parts(dataset) == {(None, "train")}
-    assert dataset.notes == (f"{root / 'test'} is left alone: a run reads train and validation pictures only.",)
+    assert parts(dataset) == {("train", "train"), ("valid", "val"), ("test", "Test")}
+    assert dataset.notes == ()
+
+
+def test_train_and_test_without_validation_keep_their_parts(picture_folder: Callable[..., Path]) -> None:
+    assert parts(loaded(picture_folder(parts=("train", "test")))) == {("train", "train"), ("test", "test")}
+
+
+def test_a_test_folder_without_classes_is_left_alone_and_that_is_said(
+    picture_folder: Callable[..., Path], picture: Callable[..., object]
+) -> None:
+    root = picture_folder(parts=("train",))
+    (root / "test").mkdir()
+    picture().save(root / "test" / "1.png")  # type: ignore[attr-defined]
+
+    assert parts(loaded(root)) == {(None, "train")}
+    assert loaded(root).notes == (
+        f"{root / 'test'} is left alone: a run reads the class folders in train, valid and test.",
+    )
 
 
 def test_other_folders_beside_the_parts_are_left_alone_and_that_is_said(picture_folder: Callable[..., Path]) -> None:
-    root = picture_folder(parts=("train", "valid", "extra", "test"))
+    root = picture_folder(parts=("train", "valid", "extra", "more"))
 
-    assert loaded(root).notes == (
-        f"{root / 'extra'} and 1 more beside it are left alone: a run reads train and validation pictures only.",
-    )
+    said = f"{root / 'extra'} and 1 more beside it are left alone"
+    assert loaded(root).notes == (f"{said}: a run reads the class folders in train, valid and test.",)
+
+
+def test_a_class_of_the_test_folder_alone_is_left_to_the_split_to_refuse(picture_folder: Callable[..., Path]) -> None:
+    root = picture_folder(parts=("train", "test"))
+    (root / "test" / "dog").rename(root / "test" / "fox")
+
+    assert loaded(root).labels == ("cat", "dog", "fox")
 
 
 def test_of_two_validation_folders_the_second_is_left_alone_and_that_is_said(
@@ -122,6 +144,35 @@ def test_a_symbolic_link_to_the_folder_will_do(pictures: Path, tmp_path: Path) -
     (tmp_path / "link").symlink_to(pictures)
 
     assert loaded(tmp_path / "link").examples == loaded(pictures).examples
+
+
+def test_links_to_folders_in_a_class_are_followed(
+    pictures: Path, tmp_path: Path, picture: Callable[..., object]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    picture(0, seed=99).save(tmp_path / "elsewhere" / "tom.png")  # type: ignore[attr-defined]
+    (pictures / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+
+    assert "cat/more/tom.png" in names(loaded(pictures), pictures)
+
+
+def test_links_that_lead_in_a_circle_are_followed_once(pictures: Path) -> None:
+    before = names(loaded(pictures), pictures)
+    (pictures / "cat" / "again").symlink_to(pictures / "cat")
+    (pictures / "cat" / "self").symlink_to(pictures / "cat" / "self")
+
+    assert names(loaded(pictures), pictures) == before
+
+
+def test_a_folder_that_two_links_of_a_class_lead_to_is_read_once(
+    pictures: Path, tmp_path: Path, picture: Callable[..., object]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    picture(0, seed=99).save(tmp_path / "elsewhere" / "tom.png")  # type: ignore[attr-defined]
+    for name in ("a", "b"):
+        (pictures / "cat" / name).symlink_to(tmp_path / "elsewhere")
+
+    assert [name for name in names(loaded(pictures), pictures) if name.endswith("tom.png")] == ["cat/a/tom.png"]
 
 
 def test_nothing_is_written_into_the_folder(pictures: Path, tree: Callable[[Path], dict[str, bytes]]) -> None:

@@ -22,6 +22,7 @@ def finetune_register_datasets(register):
     sources = (
         Source(name="web", summary="", recipe={"epochs": 1, "views": 3, "seed": 1}),
         Source(name="copy", summary="", accepts_data=True, recipe={"epochs": 2}),
+        Source(name="hub", summary="", accepts_name=True),
     )
     recipes = (
         Recipe(name="slow", summary="", options={"epochs": 9, "seed": 2, "strategy": "partial"}),
@@ -96,6 +97,42 @@ def test_data_for_a_source_that_takes_none_are_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["pets.csv", "pets.tsv", "pets.parquet", "pets.PQ", "no/such.csv"])
+def test_data_with_the_name_of_a_table_are_a_table(name: str) -> None:
+    assert discover({"data": name}).spec.name == "table"
+
+
+def test_a_folder_is_a_folder_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "pets.csv").mkdir()
+
+    assert discover({"data": tmp_path / "pets.csv"}).spec.name == "folder"
+    assert discover({"data": tmp_path / "pets.v1"}).spec.name == "folder"
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ({"image_col": "a"}, "--image-col"),
+        ({"label_col": ("a",)}, "--label-col"),
+        ({"label_separator": "|"}, "--label-separator"),
+        ({"split_col": "a"}, "--split-col"),
+        ({"group_col": "a"}, "--group-col"),
+        ({"skip_missing": True}, "--skip-missing"),
+    ],
+)
+def test_columns_are_asked_of_tables_only(tmp_path: Path, said: dict[str, Any], option: str) -> None:
+    assert discover({"data": "pets.csv", **said}).spec.name == "table"
+    assert refusal(data=tmp_path, **said) == (
+        f"{option} is for tables, and the source 'local' of 'folder' is none; leave it out, or give --data a .csv, "
+        ".tsv or .parquet file."
+    )
+
+
+def test_a_name_is_for_sources_that_fetch_by_name() -> None:
+    assert discover({"plugin": "weeds", "source": "hub", "name": "user/set"}).config.name == "user/set"
+    assert refusal(plugin="weeds", name="user/set") == ("The source 'web' of 'weeds' takes no --name; leave it out.")
+
+
 def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:
     assert refusal(plugin="weeds", recipe="slwo") == (
         "Unknown recipe of 'weeds' 'slwo'. Did you mean 'slow'? Known: from-a-copy, slow."
@@ -114,6 +151,7 @@ def test_a_recipe_of_a_data_set_without_any_is_refused(tmp_path: Path) -> None:
         ({}, "Nothing to train on; give --plugin NAME or --data DIR."),
         ({"plugin": "weds"}, "Unknown dataset 'weds'. Did you mean 'weeds'?"),
         ({"plugin": "folder"}, "The data set 'folder' needs --data DIR."),
+        ({"plugin": "table"}, "The data set 'table' needs --data FILE."),
         ({"plugin": "weeds", "source": "wep"}, "Unknown source of 'weeds' 'wep'. Did you mean 'web'?"),
         ({"plugin": "weeds", "strategy": "prob"}, "Unknown --strategy 'prob'. Did you mean 'probe'?"),
         ({"plugin": "weeds", "backbone": "resnet81"}, "Unknown backbone 'resnet81'. Did you mean 'resnet18'?"),

@@ -202,7 +202,8 @@ def test_built_ins_come_first_and_strangers_by_name(
 
     names = [info[0] for info in ask(FINETUNE_PLUGINS="zebra,ant")["infos"]]
 
-    assert names == ["finetune.folder", "finetune.torchvision_backbones", "finetune.targets", "ant", "zebra"]
+    builtins = ["finetune.folder", "finetune.table", "finetune.torchvision_backbones", "finetune.targets"]
+    assert names == [*builtins, "ant", "zebra"]
 
 
 def test_two_distributions_with_one_entry_point_name_are_told_apart(
@@ -284,7 +285,7 @@ def test_the_built_ins_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert found.broken == []
     assert (list(found.datasets), list(found.targets)) == (
-        ["folder"],
+        ["folder", "table"],
         ["onnx", "int8", "fp16", "triton", "web", "hf"],
     )
     assert found.find_backbone("mobilenet_v2").name == "mobilenet_v2"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from finetune import run
+from finetune.errors import DataError
 from finetune_export import Predictor, read_contract
 
 # ── the result ──────────────────────────────────────────────────────────────────────────────────────
@@ -45,10 +46,11 @@ def test_the_result_counts_what_was_there(trained: Any) -> None:
     result = trained.result
 
     assert (result.dataset, result.backbone, result.weights) == ("insects", "squeezenet1_1", "none")
-    assert (result.labels, result.train_images, result.valid_images) == (2, 2 * 12, 2 * 12)
+    assert (result.task, result.labels) == ("single-label", 2)
+    assert (result.train_images, result.valid_images, result.test_images) == (2 * 12, 2 * 12, 0)
     assert result.onnx_bytes == trained.model.stat().st_size
     assert result.artifacts == {"onnx": trained.model}
-    assert result.seconds.keys() == {"prepare", "from scratch", "evaluate", "export", "total"}
+    assert result.seconds.keys() == {"prepare", "from scratch", "evaluate", "export", "test", "total"}
 
 
 def test_every_kind_of_picture_is_trained_on_and_answered_alike(trained: Any) -> None:
@@ -79,10 +81,12 @@ def read_json(path: Path) -> Any:
 
 def test_the_run_folder_holds_these_files_and_no_others(trained: Any) -> None:
     assert {path.name for path in trained.run.iterdir()} == {
+        "augmented.png",
         "config.toml",
         "data.json",
         "history.csv",
         "learning_curve.png",
+        "metrics.json",
         "model.onnx",
         "run.json",
         "split.csv",
@@ -134,9 +138,23 @@ def test_the_history_has_a_line_for_every_epoch(trained: Any) -> None:
     assert float(lines[-1]["accuracy"]) == pytest.approx(trained.result.value)
 
 
-def test_the_learning_curve_is_a_picture(trained: Any) -> None:
-    with Image.open(trained.run / "learning_curve.png") as curve:
-        assert curve.format == "PNG"
+@pytest.mark.parametrize("name", ["learning_curve.png", "augmented.png"])
+def test_what_is_drawn_is_a_picture(trained: Any, name: str) -> None:
+    with Image.open(trained.run / name) as drawn:
+        assert drawn.format == "PNG"
+
+
+def test_metrics_json_holds_every_metric_and_every_label(trained: Any) -> None:
+    found = read_json(trained.run / "metrics.json")
+    low, high = trained.result.interval
+
+    assert (found["test"], found["valid"]["pictures"]) == (None, trained.result.compared)
+    assert (found["valid"]["headline"], found["valid"]["values"]) == ("accuracy", trained.result.scores)
+    assert (found["valid"]["interval"]["low"], found["valid"]["interval"]["high"]) == (low, high)
+    assert 0 <= low <= trained.result.value <= high <= 1
+    assert [(each["label"], each["pictures"]) for each in found["valid"]["labels"]] == [
+        (label, 12) for label in trained.labels
+    ]
 
 
 def test_data_json_names_the_refused_picture_and_the_ignored_file(trained: Any) -> None:
@@ -169,7 +187,9 @@ def test_the_contract_in_the_model_tells_of_the_run(trained: Any) -> None:
     contract = read_contract(trained.model)
 
     assert (contract.run_id, contract.labels) == (trained.run.name, trained.labels)
-    assert contract.metrics == {"accuracy": trained.result.value}
+    assert contract.metrics == trained.result.scores
+    assert contract.metrics["accuracy"] == trained.result.value
+    assert contract.calibration.temperature == trained.result.temperature
     assert contract.dataset.fingerprint == read_json(trained.run / "data.json")["fingerprint"]
 
 
@@ -195,14 +215,9 @@ def test_the_rate_can_be_found_before_the_run(pictures: Path, tmp_path: Path, ti
     assert 1e-7 < read_json(result.run / "run.json")["lr"] < 10
 
 
-def test_options_without_effect_are_told_so(pictures: Path, tmp_path: Path, tiny: dict[str, Any]) -> None:
-    result = run(data=pictures, out=tmp_path / "runs", **{**tiny, "unfreeze": 2})
-
-    assert "With --strategy scratch, --unfreeze has no effect." in result.notes
-
-
 def test_the_job_is_callable_also_where_its_module_was_imported_first() -> None:
-    code = "import finetune.run; finetune.run(data='nowhere', weights='none')"
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    job: Any = importlib.import_module("finetune.run")
 
-    assert "DataError: The folder nowhere does not exist" in asked.stderr
+    assert isinstance(job, ModuleType)
+    with pytest.raises(DataError, match=r"^The folder nowhere does not exist"):
+        job(data="nowhere", weights="none")

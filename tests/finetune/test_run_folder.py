@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -333,8 +334,7 @@ def test_a_cause_that_is_no_text_is_recorded_nevertheless(folder: RunFolder) -> 
 def test_a_record_that_cannot_be_written_does_not_hide_the_cause(folder: RunFolder) -> None:
     def lose_the_folder_and_fail() -> None:
         with folder.recorded():
-            (folder / STATUS).unlink()
-            folder.path.rmdir()
+            shutil.rmtree(folder.path)
             raise DataError("too few cats")
 
     with pytest.raises(DataError, match="too few cats"):

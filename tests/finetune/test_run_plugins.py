@@ -47,8 +47,8 @@ def export(request):
     predictor = Predictor(folder / "net.onnx")
     {answer}
 """
-HONEST = "return Artifact(path=folder, answers=predictor.probabilities)"
-WRONG = "return Artifact(path=folder, answers=lambda paths: predictor.probabilities(paths)[:, ::-1])"
+HONEST = "return Artifact(path=folder, answers=predictor.answers)"
+WRONG = "return Artifact(path=folder, answers=lambda paths: predictor.answers(paths)[:, ::-1])"
 BROKEN = {
     "raise KeyError('heat')": r"The target 'toast' failed: KeyError: 'heat'\. FINETUNE_DEBUG=1 shows where\.",
     "raise SystemExit(0)": r"The target 'toast' failed: SystemExit: 0\. FINETUNE_DEBUG=1 shows where\.",
@@ -112,7 +112,7 @@ def test_a_target_that_answers_wrongly_fails_the_run_and_is_not_left_under_its_n
     error, folder = failing_run(pictures, tmp_path / "runs", tiny)
 
     assert isinstance(error, ModelError)
-    assert "top-1 agreement is 0.00%, at least 100.00% is asked for" in str(error)
+    assert "the same answer on 0.00% of the pictures, at least 100.00% is asked for" in str(error)
     assert (folder / "toast.failed").is_dir()
     assert not (folder / "toast").exists()
     assert Predictor(folder / "model.onnx")  # which was verified before

@@ -49,9 +49,10 @@ CASES: dict[str, Case] = {
     "gradual": Case({"strategy": "gradual"}, "gradual", ("frozen", "last 2 stages", "unfrozen")),
     "scratch": Case({"strategy": "scratch"}, "scratch", ("from scratch",)),
     "fastai's head": Case({"strategy": "finetune", "head": "fastai"}, "finetune", ("frozen", "unfrozen")),
-    "svm on a shallow layer": Case({"strategy": "svm", "layer": "stage2"}, "svm", ("svm",)),
+    "svm on a shallow layer": Case({"strategy": "svm", "layer": "stage2", "calibration": "none"}, "svm", ("svm",)),
     "recipe of torch's names": Case(
-        {"strategy": "probe", "optimizer": "SGD", "schedule": "StepLR", "momentum": 0.9, "step_epochs": 2, "views": 1},
+        {"strategy": "probe", "optimizer": "SGD", "schedule": "StepLR", "momentum": 0.9, "step_epochs": 2, "views": 1}
+        | {"calibration": "none"},
         "probe",
         ("frozen",),
     ),
@@ -133,7 +134,7 @@ def test_it_answers_about_any_picture(done: tuple[Case, Any], photos: Path) -> N
 
     answers = predictor.predict(paths)
 
-    assert np.allclose(predictor.probabilities(paths).sum(axis=1), 1, atol=1e-5)
+    assert np.allclose(predictor.answers(paths).sum(axis=1), 1, atol=1e-5)
     if case.strategy in ("svm", "logreg"):  # for which the colours alone are enough
         assert (result.value, [answer.label for answer in answers]) == (1.0, ["cat", "dog"])
 
@@ -150,12 +151,16 @@ def test_its_weights_open_in_the_published_network_but_for_the_head(done: tuple[
     assert (missing == {"classifier"}) is ("layer" not in case.options)
 
 
-def test_a_calibrated_file_says_how(done: tuple[Case, Any]) -> None:
+def test_it_is_calibrated_on_the_validation_pictures_unless_told_otherwise(done: tuple[Case, Any]) -> None:
     case, result = done
+    contract = read_contract(result.onnx)
 
-    calibration = read_contract(result.onnx).calibration
+    has_temperature = case.strategy == "svm" or "calibration" not in case.options  # an SVM comes with one of its own
 
-    assert (calibration.method == "temperature", calibration.temperature != 1) == (2 * (case.strategy == "svm",))
+    assert (contract.calibration.method == "temperature", result.temperature != 1) == (2 * (has_temperature,))
+    assert contract.calibration.temperature == result.temperature
+    assert 0 <= result.ece_after == contract.metrics["ece"] <= 1
+    assert (result.ece_before == result.ece_after) is not has_temperature
 
 
 # ── auto, and what is asked again ───────────────────────────────────────────────────────────────────
@@ -180,20 +185,22 @@ def test_auto_measures_and_says_why_it_stopped(photos: Path, tmp_path: Path, at_
 
 
 def test_a_second_run_computes_nothing_frozen_again_and_ends_alike(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: Any
 ) -> None:
     options = {**TINY, "strategy": "probe", "data": photos, "out": tmp_path / "runs"}
     first = run(**options)
     monkeypatch.setattr(Pictures, "images", lambda *_: pytest.fail("a picture was decoded again"))
 
-    second = run(**options)
+    second = run(**options, reporter=notes)
 
     assert read_contract(second.onnx).graph_sha256 == read_contract(first.onnx).graph_sha256
-    assert second.phases == first.phases
+    assert (second.phases, second.run == first.run) == (first.phases, False)
+    assert not [note for note in notes.said if "cache" in note]  # which works in silence
 
 
-def test_a_repeated_run_from_its_configuration_is_the_same_bit_for_bit(photos: Path, tmp_path: Path) -> None:
-    first = run(data=photos, out=tmp_path / "runs", **{**TINY, "strategy": "partial", "layer": "stage3"})
+@pytest.mark.parametrize("done", ["partial"], indirect=True)
+def test_a_repeated_run_from_its_configuration_is_the_same_bit_for_bit(done: tuple[Case, Any]) -> None:
+    _, first = done
 
     again = run(config_file=first.run / "config.toml", cache_gb=0.0)
 

@@ -16,6 +16,7 @@ const METADATA = 14; // both in ModelProto
 const KEY = 1;
 const VALUE = 2; // both in StringStringEntryProto
 const SEAL_LENGTH = ', "sha256": ""}'.length + 64;
+const DEFAULT_THRESHOLD = 0.5; // of several labels
 
 /**
  * Return `{contract, pairs}` of a model file.
@@ -33,6 +34,21 @@ export async function readContract(data) {
     throw new Error("the graph is not the one that was exported (its sha256 differs); get the model file again");
   }
   return { contract, pairs: (await unsealed(metadata, GOLDEN_KEY)).pairs };
+}
+
+/** Return the name of the graph's output that holds the answers. */
+export function outputOf({ task }) {
+  return task === "regression" ? "values" : "probabilities";
+}
+
+/** Return the probability that a label has to reach, as `Contract.threshold_of` does. */
+export function thresholdOf({ task, thresholds }, label) {
+  return thresholds[label] ?? (task === "multi-label" ? DEFAULT_THRESHOLD : 0);
+}
+
+/** Return what a difference of two answers is measured in, for each label, as `Contract.units` does. */
+export function unitsOf({ labels, scaling }) {
+  return scaling?.scale ?? labels.map(() => 1);
 }
 
 /** Return a file's metadata as a map, and the bytes of everything else. */

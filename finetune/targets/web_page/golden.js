@@ -2,9 +2,11 @@
  * Golden pairs: test pictures in the model file, with the answers that the trained network gave at export.
  *
  * Two rules decide, the same as in `finetune_export.golden`: preprocessed pixels have to be equal (JPEG is excused, its
- * standard lets decoders round differently), and no probability may differ by more than the arithmetic allows.
+ * standard lets decoders round differently), and no answer may differ by more than the arithmetic allows; that of a
+ * value is measured in units of its scale.
  */
 
+import { unitsOf } from "./contract.js";
 import { decode } from "./decoding.js";
 import { toPixels } from "./preprocessing.js";
 import { sha256 } from "./sha256.js";
@@ -15,7 +17,7 @@ const JPEG_START = "/9"; // in base64
 /**
  * Ask `network` for every golden answer; return notes on JPEG decoding.
  *
- * @param {{name: string, file: string, pixels_sha256: string, probabilities: number[]}[]} pairs `file` is base64
+ * @param {{name: string, file: string, pixels_sha256: string, answers: number[]}[]} pairs `file` is base64
  * @param {object} contract
  * @param {(pixels: Uint8ClampedArray) => Promise<Float32Array>} network
  * @throws {Error} if an answer or its pixels are not those at export
@@ -27,7 +29,7 @@ export async function checkGolden(pairs, contract, network) {
     const bytes = Uint8Array.from(atob(pair.file), (character) => character.charCodeAt(0));
     const pixels = toPixels(await decode(new Blob([bytes])), contract.preprocessing);
     notes.push(...(await comparePixels(pair, pixels)));
-    compareAnswer(pair, await network(pixels), MAX_DIFFERENCE[contract.precision]);
+    compareAnswers(pair, await network(pixels), contract);
   }
   return notes;
 }
@@ -38,11 +40,14 @@ async function comparePixels(pair, pixels) {
   throw new Error(`golden picture ${pair.name}: its pixels differ from those at export; use another browser`);
 }
 
-function compareAnswer(pair, answer, allowed) {
-  const difference = Math.max(...pair.probabilities.map((expected, i) => Math.abs(answer[i] - expected)));
-  if (answer.length === pair.probabilities.length && difference <= allowed) return; // so that NaN is refused
+function compareAnswers(pair, answers, contract) {
+  const allowed = MAX_DIFFERENCE[contract.precision];
+  const units = unitsOf(contract);
+  const difference = Math.max(...pair.answers.map((expected, i) => Math.abs(answers[i] - expected) / units[i]));
+  if (answers.length === pair.answers.length && difference <= allowed) return; // so that NaN is refused
+  const [what, unit] = contract.task === "regression" ? ["a value", " of its scale"] : ["a probability", ""];
   throw new Error(
-    `golden picture ${pair.name}: a probability differs by ${difference.toPrecision(2)} from the one at export, ` +
+    `golden picture ${pair.name}: ${what} differs by ${difference.toPrecision(2)}${unit} from the one at export, ` +
       `${allowed} is allowed; get the model file again, or use another browser`,
   );
 }

@@ -1,8 +1,8 @@
 /**
- * The model: a file and onnxruntime's WebAssembly build, from pictures to probabilities.
+ * The model: a file and onnxruntime's WebAssembly build, from pictures to answers.
  */
 
-import { readContract } from "./contract.js";
+import { outputOf, readContract } from "./contract.js";
 import { checkGolden } from "./golden.js";
 import { toPixels } from "./preprocessing.js";
 
@@ -22,23 +22,24 @@ export class Model {
   }
 
   /**
-   * Return `{pixels, probabilities}` for an upright RGB picture: what the network sees, and what it says.
+   * Return `{pixels, answers}` for an upright RGB picture: what the network sees, and what it says.
    *
    * @param {{width: number, height: number, data: Uint8ClampedArray}} picture
-   * @returns {Promise<{pixels: Uint8ClampedArray, probabilities: Float32Array}>} in the order of the labels
+   * @returns {Promise<{pixels: Uint8ClampedArray, answers: Float32Array}>} in the order of the labels
    */
-  async classify(picture) {
+  async ask(picture) {
     const pixels = toPixels(picture, this.contract.preprocessing);
-    return { pixels, probabilities: await this.probabilitiesOf(pixels) };
+    return { pixels, answers: await this.answersTo(pixels) };
   }
 
-  /** Return the probabilities for pixels as the network sees them: size · size · 3 bytes. */
-  async probabilitiesOf(pixels) {
+  /** Return the probabilities, or for regression the values, for pixels as the network sees them: size · size · 3 bytes. */
+  async answersTo(pixels) {
     const size = this.contract.preprocessing.image_size_px;
     const image = new this.#runtime.Tensor("uint8", new Uint8Array(pixels.buffer), [1, size, size, 3]);
-    const { probabilities } = await this.#session.run({ image }, ["probabilities"]);
-    if (!probabilities.data.every(Number.isFinite)) throw new Error("the network's answer is not finite");
-    return probabilities.data;
+    const name = outputOf(this.contract);
+    const { [name]: answers } = await this.#session.run({ image }, [name]);
+    if (!answers.data.every(Number.isFinite)) throw new Error("the network's answer is not finite");
+    return answers.data;
   }
 }
 
@@ -53,7 +54,7 @@ export async function openModel(url) {
   const { contract, pairs } = await readContract(data);
   const runtime = await loadRuntime();
   const model = new Model(runtime, await runtime.InferenceSession.create(data), contract);
-  model.notes = await checkGolden(pairs, contract, (pixels) => model.probabilitiesOf(pixels));
+  model.notes = await checkGolden(pairs, contract, (pixels) => model.answersTo(pixels));
   return model;
 }
 

@@ -49,7 +49,7 @@ async function keepForOffline() {
 function listen(model) {
   for (const input of [byId("choose"), byId("photograph")]) {
     input.addEventListener("change", () => {
-      if (input.files.length > 0) classifyFile(model, input.files[0]);
+      if (input.files.length > 0) answerFile(model, input.files[0]);
       input.value = ""; // so that the same picture can be chosen again
     });
   }
@@ -69,13 +69,13 @@ function mark(event, isOver) {
 }
 
 function takeFirst(model, transfer) {
-  if (transfer.files.length > 0) classifyFile(model, transfer.files[0]);
+  if (transfer.files.length > 0) answerFile(model, transfer.files[0]);
   else showMessage("There is no picture file in it; save the picture first, then choose the file.");
 }
 
 // ── answering ───────────────────────────────────────────────────────────────────────────────────────
 
-async function classifyFile(model, file) {
+async function answerFile(model, file) {
   stopCamera();
   asked = file;
   try {
@@ -85,7 +85,7 @@ async function classifyFile(model, file) {
     await answer(model, file, picture, began);
   } catch (error) {
     if (asked !== file) return;
-    showMessage(error instanceof PictureError ? error.message : `The picture cannot be classified: ${error.message}.`);
+    showMessage(error instanceof PictureError ? error.message : `The picture cannot be answered: ${error.message}.`);
   }
 }
 
@@ -121,7 +121,7 @@ function stopCamera() {
 
 /** Show the answer for a picture, unless something else was asked before it came. */
 async function answer(model, source, picture, began) {
-  const found = await model.classify(picture);
+  const found = await model.ask(picture);
   if (asked !== source) return;
   showAnswer(model, found, performance.now() - began);
   byId("message").hidden = byId("nothing").hidden = true;

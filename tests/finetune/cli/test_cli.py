@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ finally:
     print("loaded:", *(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
 """
 HEAVY = ("torch", "torchvision", "fastai", "onnx", "onnxruntime", "numpy")
-LISTED = ("datasets", "recipes", "backbones", "targets")
+LISTED = ("datasets", "recipes", "backbones", "targets", "metrics")
 TRAINING = ("torch", "torchvision", "fastai", "onnx")
 
 
@@ -101,7 +102,9 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(cli: Callable[..., Said], p
     said = cli("run", "--data", pictures, *tiny(), "--dry-run")
 
     assert said.status == 0
-    assert "6 to train on, 2 to validate on, 0 left out" in said.out
+    rows = dict(line.split(None, 1) for line in said.out.splitlines())
+    assert rows["task"] == "single-label"
+    assert rows["pictures"] == "6 to train on, 2 to validate on, 0 to test with, 0 left out"
     assert "squeezenet1_1 at 32 px, weights: none" in said.out
     assert "from scratch  1 epochs" in said.out
     assert "Training" not in said.err
@@ -142,7 +145,8 @@ def test_a_dry_run_shows_the_steps_of_a_strategy(
 def test_a_dry_run_can_be_read_by_a_script(cli: Callable[..., Said], pictures: Path) -> None:
     plan = json.loads(cli("run", "--data", pictures, *tiny(), "--dry-run", "--json").out)
 
-    assert plan["class_counts"] == {"cat": [3, 1], "dog": [3, 1]}
+    assert (plan["task"], plan["pictures"]) == ("single-label", [6, 2, 0])
+    assert plan["class_counts"] == {"cat": [3, 1, 0], "dog": [3, 1, 0]}
     assert plan["exports"] == ["onnx"]
     assert plan["config"]["image_size"] == 32
 
@@ -164,16 +168,23 @@ def test_a_run_prints_one_json_object_and_nothing_else_on_stdout(
     assert "Training, from scratch" in said.err
 
 
-def test_a_run_prints_a_table_that_says_what_comes_next(cli: Callable[..., Said], pictures: Path) -> None:
-    said = cli("run", "--data", pictures, *tiny())
+def test_a_run_prints_a_table_that_says_what_comes_next(
+    cli: Callable[..., Said], picture_folder: Callable[..., Path]
+) -> None:
+    said = cli("run", "--data", picture_folder(count=6), "--test-share", 0.2, *tiny())
 
     (folder,) = (Path.cwd() / "runs").iterdir()
     rows = dict(line.split(None, 1) for line in said.out.splitlines())
     assert (said.status, list(rows)) == (
         0,
-        ["data", "network", "accuracy", "verdict", "exported", "seconds", "run", "model", "next"],
+        ["data", "network", "accuracy", "verdict", "validation", "calibration"]
+        + ["test", "exported", "seconds", "run", "model", "next"],
     )
-    assert rows["data"] == "pictures: 2 classes, 6 training and 2 validation pictures"
+    assert rows["data"] == "pictures: 2 classes, 8 training and 2 validation pictures, 2 test pictures"
+    for part in ("validation", "test"):
+        assert re.match(r"accuracy \d+\.\d% \(95%: \d+\.\d% to \d+\.\d%\)  balanced-accuracy \d", rows[part])
+    assert re.fullmatch(r"temperature \d\S*: expected error 0\.\d{3} without, 0\.\d{3} with it", rows["calibration"])
+    assert re.match(r"\d+\.\d%, the same answer on 2 of 2 pictures, largest difference \d", rows["exported"])
     assert rows["run"] == str(folder)
     assert rows["next"] == f"finetune predict {folder / 'model.onnx'} PICTURE..."
 
@@ -191,23 +202,6 @@ def test_a_classic_classifier_is_run_by_its_name_and_says_what_it_is(cli: Callab
     (model,) = Path.cwd().glob("runs/*/model.onnx")
     told = cli("predict", model, pictures / "cat" / "000.jpg", pictures / "dog" / "001.png")
     assert [line.split()[1] for line in told.out.splitlines()] == ["cat", "dog"]
-
-
-def test_a_second_run_reads_what_is_frozen_from_the_cache(
-    cli: Callable[..., Said], pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from finetune.data.pictures import Pictures
-
-    words = ["run", "--data", pictures, *tiny(strategy="probe", freeze_epochs=2), "--json"]
-    first = json.loads(cli(*words).out)
-    monkeypatch.setattr(Pictures, "images", lambda *_: pytest.fail("a picture was decoded again"))
-
-    second = cli(*words)
-
-    result = json.loads(second.out)
-    assert second.status == 0
-    assert (result["phases"], result["run"] == first["run"]) == (first["phases"], False)
-    assert "cache" not in second.err  # which works in silence
 
 
 def test_finding_the_rate_prints_it_and_draws_its_curve(cli: Callable[..., Said], pictures: Path) -> None:

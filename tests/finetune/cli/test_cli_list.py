@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,9 +56,9 @@ def test_the_recipes_can_be_read_by_a_script_with_their_options(listed: Callable
 
 
 def test_the_data_sets_are_listed_with_their_sources(listed: Callable[..., Said]) -> None:
-    lines = listed("datasets").out.splitlines()
+    rows = [line.split()[:2] for line in listed("datasets").out.splitlines()[1:]]
 
-    assert [line.split()[:2] for line in lines[1:]] == [["folder", "local"], ["weeds", "web"]]
+    assert [row for row in rows if row[0] in ("folder", "weeds")] == [["folder", "local"], ["weeds", "web"]]
 
 
 @pytest.mark.parametrize(("kind", "name"), [("backbones", "resnet18"), ("targets", "onnx"), ("datasets", "weeds")])
@@ -68,3 +69,27 @@ def test_whatever_is_listed_can_be_read_by_a_script(kind: str, name: str, listed
 def test_without_recipes_the_heading_alone_is_shown(process: Callable[..., Said]) -> None:
     assert process("list", "recipes", FINETUNE_DISABLE_PLUGINS="1").out == "data set  recipe  what it is\n"
     assert json.loads(process("list", "recipes", "--json", FINETUNE_DISABLE_PLUGINS="1").out) == []
+
+
+def test_the_metrics_are_listed_with_their_tasks_and_which_way_they_are_better(listed: Callable[..., Said]) -> None:
+    rows = [re.split(r"  +", line) for line in listed("metrics").out.splitlines()]
+
+    assert rows[0] == ["metric", "tasks", "better", "what it is"]
+    assert rows[1] == [
+        "accuracy",
+        "single-label, multi-label",
+        "higher",
+        "share of pictures that are right, every label of them",
+    ]
+    assert ["mae", "regression", "lower", "mean absolute error, in the units of the values"] in rows
+
+
+def test_the_metrics_can_be_read_by_a_script(listed: Callable[..., Said]) -> None:
+    metrics = {metric["name"]: metric for metric in json.loads(listed("metrics", "--json").out)}
+
+    assert metrics["rmse"] == {
+        "name": "rmse",
+        "summary": "root of the mean squared error, in the same units",
+        "tasks": ["regression"],
+        "higher_is_better": False,
+    }

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
 from finetune.networks.network import Network, assemble, build_backbone
 from finetune.plugins import load_plugins
 from finetune.targets.to_onnx import to_onnx
-from finetune.types import Artifact, ExportRequest, Verification
+from finetune.types import Artifact, ExportRequest, Task, Verification
 from finetune.verification import verify
 from finetune_export import Predictor
-from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin, Preprocessing
+from finetune_export.contract import (
+    BackboneOrigin,
+    Calibration,
+    Contract,
+    DatasetOrigin,
+    Preprocessing,
+    Scaling,
+)
 
 SIZE = 32
 LABELS = ("ant", "Käfer 甲", "wasp")
+SCALING = Scaling(offset=(50.0, 0.01, -3e4), scale=(10.0, 0.002, 1e4))
+
+Files = Callable[[str, Task], tuple[Path, Network, Contract]]
 
 
 @dataclass
@@ -51,31 +63,38 @@ class Verified:
 
     def judge(self, artifact: Artifact) -> Verification:
         """Compare with the float32 file, whose answers count as right; be too strict for the first few."""
-        expected = Predictor(self.onnx).probabilities(self.pictures)
+        expected = Predictor(self.onnx).answers(self.pictures)
         target = load_plugins().find_target("int8")
         strict = len(self.judged) < self.refuse_first
-        found = verify(
-            artifact, target, self.pictures, expected.argmax(axis=1), expected, -1 if strict else self.max_drop
-        )
+        max_drop = -1 if strict else self.max_drop
+        shown = shown_by(expected, self.contract.task)
+        found = verify(artifact, target, self.pictures, shown, expected, self.contract, max_drop)
         self.judged.append(found)
         return found
 
 
-@pytest.fixture(scope="session")
-def verified_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Network, Contract]]:
-    """Export a network once, as if it were trained: norms with statistics, and a head that has opinions."""
-    made: dict[str, tuple[Path, Network, Contract]] = {}
+def shown_by(answers: NDArray[np.float32], task: Task) -> NDArray[Any]:
+    """Return the targets that these answers hit exactly."""
+    if task == "single-label":
+        return answers.argmax(axis=1)
+    return answers if task == "regression" else (answers >= 0.5).astype(np.float32)
 
-    def file_of(name: str) -> tuple[Path, Network, Contract]:
-        if name not in made:
+
+@pytest.fixture(scope="session")
+def verified_files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Export a network once, as if it were trained: norms with statistics, and a head that has opinions."""
+    made: dict[tuple[str, Task], tuple[Path, Network, Contract]] = {}
+
+    def file_of(name: str, task: Task) -> tuple[Path, Network, Contract]:
+        if (name, task) not in made:
             torch.manual_seed(0)
             network = assemble(build_backbone(load_plugins().find_backbone(name), SIZE), len(LABELS), SIZE).eval()
             _have_opinions(network)
-            contract = contract_of(name)
+            contract = of_task(contract_of(name), task)
             path = tmp_path_factory.mktemp(name) / "model.onnx"
             path.write_bytes(to_onnx(network, contract))
-            made[name] = path, network, contract
-        return made[name]
+            made[name, task] = path, network, contract
+        return made[name, task]
 
     return file_of
 
@@ -107,16 +126,20 @@ def contract_of(name: str) -> Contract:
     )
 
 
+def of_task(contract: Contract, task: Task) -> Contract:
+    """Return the contract of a model for a task: labels are calibrated and have a threshold, values their scaling."""
+    if task == "multi-label":
+        calibration = Calibration(method="temperature", temperature=2.0)
+        return replace(contract, task=task, calibration=calibration, thresholds={LABELS[1]: 0.3})
+    return replace(contract, task=task, scaling=SCALING) if task == "regression" else contract
+
+
 @pytest.fixture
-def verified(
-    tmp_path: Path,
-    picture: Callable[..., Image.Image],
-    verified_files: Callable[[str], tuple[Path, Network, Contract]],
-) -> Callable[..., Verified]:
+def verified(tmp_path: Path, picture: Callable[..., Image.Image], verified_files: Files) -> Callable[..., Verified]:
     """Return a verified file of the network of this name, with twelve pictures and an empty folder to write into."""
 
-    def made(name: str = "squeezenet1_1", **judging: Any) -> Verified:
-        path, network, contract = verified_files(name)
+    def made(name: str = "squeezenet1_1", task: Task = "single-label", **judging: Any) -> Verified:
+        path, network, contract = verified_files(name, task)
         folder = tmp_path / "unverified"
         folder.mkdir(exist_ok=True)
         pictures = tuple(tmp_path / f"{i}.png" for i in range(12))

@@ -39,10 +39,10 @@ def test_each_is_verified_and_has_its_place(exported: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_opens_in_the_runtime_and_answers_as_the_network(exported: Any, name: str) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8)
-    reference = Predictor(exported.onnx).probabilities(picture)
+    reference = Predictor(exported.onnx).answers(picture)
     predictor = Predictor(exported.artifacts[name])
     assert predictor.labels == ("ants", "bees")
-    assert np.abs(predictor.probabilities(picture) - reference).max() < (0.1 if name == "int8" else 0.01)
+    assert np.abs(predictor.answers(picture) - reference).max() < (0.1 if name == "int8" else 0.01)
 
 
 def test_each_passes_the_checks_of_the_command_line(exported: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def test_the_file_answers_nearly_as_the_float_file(verified: Callable[..., Any],
 
     artifact = fp16.export(given.request())
 
-    expected = Predictor(given.onnx).probabilities(given.pictures)
+    expected = Predictor(given.onnx).answers(given.pictures)
     assert artifact.path == given.folder / "model.fp16.onnx"
     assert np.abs(artifact.answers(given.pictures) - expected).max() < 0.03
 

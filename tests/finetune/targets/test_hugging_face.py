@@ -105,7 +105,7 @@ def made(contract: Contract, tmp_path_factory: pytest.TempPathFactory, picture: 
     onnx_file.write_bytes(to_onnx(network, contract))
     staging.mkdir()
     pictures = drawn(folder, picture)
-    reference = Predictor(onnx_file).probabilities(pictures)
+    reference = Predictor(onnx_file).answers(pictures)
     targets = np.array([*reference.argmax(axis=1)[:-1], 0])
     request = ExportRequest(
         network=network,
@@ -113,7 +113,7 @@ def made(contract: Contract, tmp_path_factory: pytest.TempPathFactory, picture: 
         folder=staging,
         onnx=onnx_file,
         training_images=(),
-        judge=lambda artifact: verify(artifact, TARGET, pictures, targets, reference, max_drop=0.2),
+        judge=lambda artifact: verify(artifact, TARGET, pictures, targets, reference, contract, max_drop=0.2),
         note=pytest.fail,
     )
     artifact = hugging_face.export(request)

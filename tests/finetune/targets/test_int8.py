@@ -46,7 +46,7 @@ def test_the_file_answers_nearly_as_the_float_file(verified: Callable[..., Any],
 
     artifact = int8.export(given.request())
 
-    expected = Predictor(given.onnx).probabilities(given.pictures)
+    expected = Predictor(given.onnx).answers(given.pictures)
     assert artifact.path == given.folder / "model.int8.onnx"
     found = artifact.answers(given.pictures)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9

@@ -133,9 +133,10 @@ def test_the_model_is_the_verified_file_byte_for_byte(made: Made) -> None:
 
 
 def test_the_artifact_passes_the_verification_it_is_registered_for(made: Made) -> None:
-    reference = made.original.probabilities(made.pictures)
+    reference = made.original.answers(made.pictures)
 
-    found = verify(made.artifact, TARGET, made.pictures, reference.argmax(axis=1), reference, max_drop=0.0)
+    targets = reference.argmax(axis=1)
+    found = verify(made.artifact, TARGET, made.pictures, targets, reference, made.original.contract, max_drop=0.0)
 
     assert found.passed
     assert (found.compared, found.agreement, found.max_difference) == (3, 1.0, 0.0)

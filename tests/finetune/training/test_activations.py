@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
+import random
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,83 +15,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finetune.data.pictures import Pictures
-from finetune.errors import DataError, ResourceError
-from finetune.networks.network import Network, assemble, build_backbone
-from finetune.plugins import load_plugins
+from finetune.networks.network import Network
 from finetune.reporting import SilentReporter
 from finetune.training import boundary as boundary_module
-from finetune.training.activation_cache import ActivationCache
-from finetune.training.boundary import Activations, Boundary, boundary_of
-from finetune.types import Example
-from finetune_export.contract import Preprocessing
 
-SIZE = 32
-PREPROCESSING = Preprocessing(image_size_px=SIZE, crop_fraction=0.875, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-MAP, WHOLE_BODY = 1, 4
-"""Parameter groups of SqueezeNet below the boundary: a map leaves the stem, pooled features the whole body."""
-FLOAT = torch.float32
-
-
-class Desk:
-    """A network, its pictures, the cache, and a count of the pictures that went through the frozen part."""
-
-    def __init__(self, folder: Path, cache: Path, network: Network) -> None:
-        self.paths = sorted(folder.rglob("*.*"))
-        self.cache_file = cache
-        self.network = network
-        self.notes: list[str] = []
-        self.passed = 0
-
-    def boundary(self, frozen: int) -> Boundary:
-        cut = boundary_of(self.network, frozen, SIZE)
-        cut.below.register_forward_hook(lambda _, inputs, __: self._count(inputs[0]))
-        return cut
-
-    def _count(self, images: Tensor) -> None:
-        self.passed += len(images)
-
-    def pictures(self, paths: Sequence[Path] | None = None, preprocessing: Preprocessing = PREPROCESSING) -> Pictures:
-        paths = self.paths if paths is None else paths
-        examples = [Example(path=path, label="cat") for path in paths]
-        return Pictures(examples, [sha256_of(path) for path in paths], ["cat"], preprocessing)
-
-    def compute(
-        self,
-        frozen: int = WHOLE_BODY,
-        views: int = 2,
-        dtype: torch.dtype = FLOAT,
-        *,
-        paths: Sequence[Path] | None = None,
-        preprocessing: Preprocessing = PREPROCESSING,
-        origin: str = "squeezenet 1",
-        capacity_bytes: int = 2**30,
-    ) -> tuple[Tensor, int]:
-        """Compute as a new run would, and return the activations and how many views were computed for them."""
-        before = self.passed
-        with ActivationCache(self.cache_file, capacity_bytes, self.notes.append) as cache:
-            pictures = self.pictures(paths, preprocessing)
-            activations = Activations(preprocessing, origin, cache, SilentReporter())
-            made = activations.compute(self.boundary(frozen), pictures, views, dtype)
-        return made, self.passed - before
-
-    def keys(self) -> list[bytes]:
-        with closing(sqlite3.connect(self.cache_file)) as database:
-            return [key for (key,) in database.execute("SELECT key FROM entry")]
-
-
-def sha256_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+from .desk import FLOAT, MAP, PREPROCESSING, WHOLE_BODY, Desk, squeezenet
 
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
-    """SqueezeNet on one thread: it is so small that threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield assemble(build_backbone(load_plugins().find_backbone("squeezenet1_1"), SIZE), 2, SIZE)
-    torch.set_num_threads(threads)
+    with squeezenet() as built:
+        yield built
 
 
 @pytest.fixture
@@ -185,12 +117,55 @@ def test_another_path_is_no_other_picture(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_only_what_is_missing_is_computed(desk: Desk) -> None:
-    some, _ = desk.compute(paths=desk.paths[2:5], views=2)
-    more, computed = desk.compute(views=3)
+    desk.compute(paths=desk.paths[2:5], views=2)
 
-    assert computed == 8 * 3 - 3 * 2
-    assert torch.equal(more[2:5, :2], some)
+    assert desk.compute(views=3)[1] == 8 * 3 - 3 * 2
     assert desk.compute(views=3)[1] == 0
+
+
+@pytest.mark.parametrize(("frozen", "dtype"), [(MAP, FLOAT), (WHOLE_BODY, FLOAT), (MAP, torch.bfloat16)])
+@pytest.mark.parametrize("known", [1, 7, 15, 19], ids="{} of 20".format)
+def test_what_is_computed_for_a_picture_is_the_same_bit_for_bit_whatever_was_known_of_others(
+    desk: Desk, frozen: int, dtype: torch.dtype, known: int
+) -> None:
+    four = desk.paths[:4]
+    at_once, _ = desk.compute(frozen, views=5, dtype=dtype, paths=four)
+    forgotten = random.Random(known).sample(desk.keys(), 20 - known)
+    with closing(sqlite3.connect(desk.cache_file)) as database, database:
+        database.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in forgotten])
+
+    again, computed = desk.compute(frozen, views=5, dtype=dtype, paths=four)
+
+    assert computed == 20 - known
+    assert torch.equal(again, at_once)
+
+
+def test_a_run_that_was_stopped_while_it_computed_goes_on_to_the_same_activations(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, _ = desk.compute(views=5)  # forty views
+    desk.cache_file = tmp_path / "another.sqlite"
+    with monkeypatch.context() as patch:
+        patch.setattr(SilentReporter, "advance", lambda *_: _stop() if desk.keys() else None)
+        with pytest.raises(KeyboardInterrupt):
+            desk.compute(paths=desk.paths[3:], views=4)
+    assert len(desk.keys()) == boundary_module.BATCH
+
+    found, computed = desk.compute(views=5)
+
+    assert computed == 40 - boundary_module.BATCH
+    assert torch.equal(found, expected)
+
+
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
+def test_pictures_that_do_not_fill_a_batch_are_computed_as_in_a_full_one(desk: Desk) -> None:
+    many, _ = desk.compute(views=5, capacity_bytes=0)
+    one, _ = desk.compute(views=1, paths=desk.paths[6:7], capacity_bytes=0)
+
+    assert torch.equal(one[0, 0], many[6, 0])
 
 
 def test_view_0_of_a_validation_picture_is_that_of_a_training_picture(desk: Desk) -> None:
@@ -258,9 +233,19 @@ def test_whatever_activations_depend_on_is_in_their_key(desk: Desk, change: dict
     assert desk.compute()[1] == desk.compute(**change)[1] == 0
 
 
-def test_other_rules_for_views_or_another_torch_are_another_key(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_rules_for_views_are_another_key_for_all_but_the_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.compute(views=3)
+
+    assert desk.compute(views=3, augment="trivial")[1] == 8 * 2
+    monkeypatch.setattr(boundary_module, "view_rules", lambda augment: f"{augment}, changed")
+    assert desk.compute(views=3)[1] == 8 * 2
+
+
+def test_another_torch_is_another_key(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.compute()
-    for module, name in ((boundary_module, "VIEW_RULES"), (torch, "__version__"), (boundary_module, "FORMAT")):
+    for module, name in ((torch, "__version__"), (boundary_module, "FORMAT")):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, "another")
             assert desk.compute()[1] == 16
@@ -278,122 +263,3 @@ def test_a_picture_whose_content_changed_is_another_picture(desk: Desk) -> None:
     with desk.paths[0].open("ab") as file:
         file.write(b"\0")  # behind the picture's end: the same pixels
     assert desk.compute()[1] == 2
-
-
-# ── what goes wrong ─────────────────────────────────────────────────────────────────────────────────
-
-
-def test_damaged_content_is_computed_again(desk: Desk) -> None:
-    first, _ = desk.compute()
-    with closing(sqlite3.connect(desk.cache_file)) as database, database:
-        database.execute("UPDATE value SET content = zeroblob(length(content)) WHERE id % 4 = 0")
-
-    second, computed = desk.compute()
-
-    assert computed == 4
-    torch.testing.assert_close(second, first, rtol=1e-4, atol=1e-5)
-    assert desk.compute()[1] == 0
-
-
-def test_content_of_another_size_is_computed_again(desk: Desk) -> None:
-    first, _ = desk.compute()
-    with ActivationCache(desk.cache_file, 2**30, desk.notes.append) as cache:
-        cache.put(dict.fromkeys(desk.keys()[:3], b"four") | {desk.keys()[3]: b""})
-
-    second, computed = desk.compute()
-
-    assert computed == 4
-    torch.testing.assert_close(second, first, rtol=1e-4, atol=1e-5)
-    assert desk.compute()[1] == 0
-
-
-def test_a_file_that_is_no_cache_is_said_once_and_costs_nothing_but_time(desk: Desk) -> None:
-    expected, _ = desk.compute()
-    desk.cache_file.write_text("My diary. " * 1000)
-
-    found, computed = desk.compute()
-
-    assert computed == 16
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert len(desk.notes) == 1
-    assert desk.cache_file.read_text().startswith("My diary.")
-
-
-def test_a_cache_that_is_turned_off_leaves_no_trace(desk: Desk) -> None:
-    expected, _ = desk.compute(capacity_bytes=0)
-    again, computed = desk.compute(capacity_bytes=0)
-
-    assert computed == 16
-    torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-5)
-    assert not desk.cache_file.exists()
-    assert desk.notes == []
-
-
-def test_what_does_not_fit_into_the_cache_pushes_nothing_out_of_it(desk: Desk) -> None:
-    made, _ = desk.compute(views=1)
-    room, before = made.numel() * made.element_size(), set(desk.keys())
-
-    assert desk.compute(views=2, capacity_bytes=room)[1] == 8  # which would need twice the room
-
-    assert set(desk.keys()) == before
-    assert desk.compute(views=1, capacity_bytes=room)[1] == 0
-
-
-def test_a_picture_that_went_away_is_a_data_error_and_what_is_known_needs_no_picture(desk: Desk) -> None:
-    known, others, boundary = desk.pictures(), desk.pictures(), desk.boundary(WHOLE_BODY)
-    with ActivationCache(desk.cache_file, 2**30, desk.notes.append) as cache:
-        activations = Activations(PREPROCESSING, "squeezenet 1", cache, SilentReporter())
-        expected = activations.compute(boundary, known, 2, FLOAT)
-        for path in desk.paths:
-            path.unlink()
-
-        assert torch.equal(activations.compute(boundary, others, 2, FLOAT), expected)
-        with pytest.raises(DataError, match=r": the file cannot be read.+leave the pictures alone while training\.$"):
-            activations.compute(boundary, others, 3, FLOAT)
-
-
-# ── more than memory holds ──────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(("frozen", "dtype"), [(MAP, torch.bfloat16), (WHOLE_BODY, FLOAT)])
-def test_activations_beyond_memory_are_the_same_in_a_mapped_file_that_leaves_no_trace(
-    desk: Desk, frozen: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected, _ = desk.compute(frozen, dtype=dtype)
-    mapped: list[int] = []
-    map_file = boundary_module._mapped
-    monkeypatch.setattr(boundary_module, "IN_MEMORY_BYTES", 1000)
-    monkeypatch.setattr(boundary_module, "_mapped", lambda size: mapped.append(size) or map_file(size))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    (tmp_path / "temporary").mkdir()
-
-    read, computed = desk.compute(frozen, dtype=dtype)
-    desk.cache_file.unlink()
-    anew, computed_anew = desk.compute(frozen, dtype=dtype)
-
-    assert (computed, computed_anew) == (0, 16)
-    assert mapped == [expected.numel() * expected.element_size()] * 2
-    assert torch.equal(read, expected)
-    torch.testing.assert_close(anew, expected, rtol=1e-4, atol=1e-5)
-    assert list((tmp_path / "temporary").iterdir()) == []
-
-
-def test_a_disk_without_room_for_what_memory_cannot_hold_is_said_in_one_line(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(descriptor: int, offset: int, size: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(boundary_module, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    roomy = replace(desk.boundary(WHOLE_BODY), shape=(2_500_000,))
-    cache = ActivationCache(desk.cache_file, 0, desk.notes.append)
-    with pytest.raises(ResourceError) as caught:
-        Activations(PREPROCESSING, "squeezenet 1", cache, SilentReporter()).compute(roomy, desk.pictures(), 15, FLOAT)
-
-    assert str(caught.value) == (
-        f"{tmp_path} has no room for 1.2 GB of activations (No space left on device). Free some space, set TMPDIR to a "
-        "larger disk, or ask for fewer --views."
-    )
-    assert desk.passed == 0

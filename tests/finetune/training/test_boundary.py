@@ -22,7 +22,7 @@ from finetune.networks.network import (
     pooled,
 )
 from finetune.plugins import load_plugins
-from finetune.training.boundary import LARGEST_VIEW_BYTES, Boundary, Pooled, boundary_of
+from finetune.training.boundary import BATCH, LARGEST_VIEW_BYTES, Boundary, Pooled, boundary_of
 from finetune.training.precision import autocast
 
 CLASSES = 3
@@ -164,6 +164,23 @@ def test_what_is_below_is_in_eval_mode_and_no_step_of_training_above_moves_it(na
         assert not any(module.training for module in boundary.below.modules())
         assert all(torch.equal(before[key], tensor) for key, tensor in boundary.below.state_dict().items())
     network.eval()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", SIZES)
+def test_in_batches_of_one_size_what_leaves_for_a_picture_is_the_same_bit_for_bit_in_any_company_and_place(
+    name: str, dtype: torch.dtype
+) -> None:
+    pictures = images(name, 2 * BATCH).contiguous(memory_format=torch.channels_last)
+    chance = torch.Generator().manual_seed(4)
+    places = torch.randperm(2 * BATCH, generator=chance)[:BATCH]
+    repeated = torch.arange(BATCH).clamp(max=2)
+    for _, boundary in cuts(name):
+        with torch.no_grad(), autocast(dtype):
+            alone, company, few = (boundary.below(pictures[some]) for some in (range(BATCH), places, repeated))
+        for place, picture in enumerate(places.tolist()):
+            assert picture >= BATCH or torch.equal(company[place], alone[picture])
+        assert torch.equal(few[:3], alone[:3])
 
 
 @pytest.mark.parametrize("name", SIZES)

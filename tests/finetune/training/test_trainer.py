@@ -10,54 +10,21 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from fastai.optimizer import OptimWrapper
 
 from finetune.clock import Clock
 from finetune.config import Strategy
 from finetune.data.pictures import Pictures
-from finetune.intent import discover
-from finetune.preparation import Job, prepare
+from finetune.preparation import Job
 from finetune.reporting import SILENT
-from finetune.training.learner import Epoch
-from finetune.training.strategies import Phase, plan
+from finetune.training.history import Epoch
+from finetune.training.strategies import plan
 from finetune.training.trainer import Trainer
 from finetune.training.transfer import follow
 from finetune_export.image import read_pixels
 
-SMALL = {"backbone": "shufflenet_v2_x0_5", "weights": "none", "image_size": 32, "batch_size": 4}
-"""A network with batch norms everywhere, which is what can go wrong while it is frozen."""
+from .conftest import answers_of, changed, job_of, phases_of, state_of
+
 STAGES = ["stem", "stage2", "stage3", "stage4", "conv5", "head"]
-
-State = dict[str, torch.Tensor]
-
-
-@pytest.fixture
-def job(pictures: Path) -> Job:
-    return job_of(pictures)
-
-
-@pytest.fixture(params=["on activations", "on pictures"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Train above the boundary on what was computed once, or through the frozen part each time."""
-    if request.param == "on pictures":
-        monkeypatch.setattr("finetune.training.boundary.LARGEST_VIEW_BYTES", 0)
-    return cast(str, request.param)
-
-
-def job_of(pictures: Path, **options: Any) -> Job:
-    return prepare(discover({"data": pictures, "freeze_epochs": 3, "epochs": 2, **SMALL, **options}), SILENT)
-
-
-def phases_of(job: Job, strategy: Strategy = "finetune", lr: float = 0.01) -> list[Phase]:
-    return cast(list[Phase], list(plan(job.config, job.groups, lr, strategy)))
-
-
-def state_of(job: Job) -> State:
-    return {key: tensor.clone() for key, tensor in job.network.state_dict().items()}
-
-
-def changed(before: State, after: State) -> set[str]:
-    return {key for key in before if not torch.equal(before[key], after[key])}
 
 
 def by_the_network(job: Job) -> np.ndarray[Any, Any]:
@@ -75,19 +42,6 @@ def softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def share_of_right_answers(job: Job) -> float:
     return float((by_the_network(job).argmax(axis=1) == job.valid_targets).mean())
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
-    """Write down the learning rates of all parameter groups at every step of the optimizer."""
-    rates: list[list[float]] = []
-
-    def noted(self: Any, *args: Any, **options: Any) -> None:
-        rates.append([float(hyper["lr"]) for hyper in self.hypers])
-        self.opt.step(*args, **options)
-
-    monkeypatch.setattr(OptimWrapper, "step", noted, raising=False)
-    return rates
 
 
 # ── steps and rates ─────────────────────────────────────────────────────────────────────────────────
@@ -193,28 +147,30 @@ def test_what_an_earlier_phase_trained_is_frozen_again_bit_for_bit(job: Job, way
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["frozen", "unfrozen"])
-def test_the_network_holds_the_weights_of_the_epoch_with_the_best_accuracy(
+def test_the_network_holds_the_weights_of_the_epoch_with_the_best_score(
     job: Job, number: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, after = Trainer(job, SILENT), []
-    monkeypatch.setattr("finetune.training.learner.Progress._say", lambda *_: after.append(state_of(job)), raising=True)
-    monkeypatch.setattr("finetune.training.learner.SAID_EVERY_S", 0.0)  # say every epoch
+    monkeypatch.setattr(
+        "finetune.training.learner.callbacks.Progress._say", lambda *_: after.append(state_of(job)), raising=True
+    )
+    monkeypatch.setattr("finetune.training.learner.callbacks.SAID_EVERY_S", 0.0)  # say every epoch
     scores = iter([0.1, 0.9, 0.3])
-    monkeypatch.setattr("finetune.training.learner.Epoch", epoch_that_reaches(scores))
+    monkeypatch.setattr("finetune.training.learner.callbacks.Epoch", epoch_that_reaches(scores))
 
     reached = trainer.train(phases_of(job)[number])
 
-    assert [line.accuracy for line in trainer.history] == [0.1, 0.9, 0.3][: len(after)]
+    assert [line.score for line in trainer.history] == [0.1, 0.9, 0.3][: len(after)]
     assert reached == 0.9
     assert changed(after[1], state_of(job)) == set()
     assert changed(after[0], state_of(job)) != set()
 
 
 def epoch_that_reaches(scores: Iterator[float]) -> Callable[..., Epoch]:
-    return lambda **facts: Epoch(**{**facts, "accuracy": next(scores)})
+    return lambda **facts: Epoch(**{**facts, "score": next(scores)})
 
 
-def test_the_accuracy_of_a_phase_is_what_its_network_reaches(picture_folder: Callable[..., Path], way: str) -> None:
+def test_the_score_of_a_phase_is_what_its_network_reaches(picture_folder: Callable[..., Path], way: str) -> None:
     job = job_of(picture_folder(count=5, parts=("train", "valid")))
     trainer = Trainer(job, SILENT)
 
@@ -224,7 +180,7 @@ def test_the_accuracy_of_a_phase_is_what_its_network_reaches(picture_folder: Cal
         assert (
             reached
             == share_of_right_answers(job)
-            == max(line.accuracy for line in trainer.history if line.phase == phase.name)
+            == max(line.score for line in trainer.history if line.phase == phase.name)
         )
 
 
@@ -242,17 +198,17 @@ def test_a_snapshot_that_is_restored_brings_back_every_tensor(job: Job) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["probe", "svm", "logreg", "finetune", "partial", "gradual", "scratch", "auto"])
-def test_the_probabilities_are_the_plain_networks_on_the_deployed_pixels(job: Job, strategy: Strategy) -> None:
+def test_the_answers_are_the_plain_networks_on_the_deployed_pixels(job: Job, strategy: Strategy) -> None:
     trainer = Trainer(job, SILENT)
     steps = plan(job.config, job.groups, 0.01, strategy)
 
     outcome = follow(steps, trainer, Clock(), lambda: None)
 
     expected = softmax(by_the_network(job) / outcome.temperature)
-    assert np.abs(trainer.probabilities(outcome.temperature) - expected).max() < 1e-5
+    assert np.abs(answers_of(trainer, outcome.temperature) - expected).max() < 1e-5
 
 
-def test_the_probabilities_follow_weights_that_changed_below_the_boundary(job: Job) -> None:
+def test_the_answers_follow_weights_that_changed_below_the_boundary(job: Job) -> None:
     trainer = Trainer(job, SILENT)
     for phase in phases_of(job):
         trainer.train(phase)  # the activations at hand are the frozen network's
@@ -260,25 +216,25 @@ def test_the_probabilities_follow_weights_that_changed_below_the_boundary(job: J
         for parameter in job.network.body.parameters():
             parameter.add_(0.05)
 
-    assert np.abs(trainer.probabilities() - softmax(by_the_network(job))).max() < 1e-5
+    assert np.abs(answers_of(trainer) - softmax(by_the_network(job))).max() < 1e-5
 
 
-def test_the_probabilities_after_a_restored_probe_are_the_probes(job: Job) -> None:
+def test_the_answers_after_a_restored_probe_are_the_probes(job: Job) -> None:
     trainer = Trainer(job, SILENT)
     frozen, unfrozen = phases_of(job)
     trainer.train(frozen)
-    before, snapshot = trainer.probabilities(), trainer.snapshot()
+    before, snapshot = answers_of(trainer), trainer.snapshot()
     trainer.train(unfrozen)
 
     trainer.restore(snapshot)
 
-    assert np.array_equal(trainer.probabilities(), before)
+    assert np.array_equal(answers_of(trainer), before)
 
 
 def test_a_temperature_divides_the_logits(job: Job) -> None:
     trainer = Trainer(job, SILENT)
 
-    assert np.abs(trainer.probabilities(0.2) - softmax(by_the_network(job) / 0.2)).max() < 1e-5
+    assert np.abs(answers_of(trainer, 0.2) - softmax(by_the_network(job) / 0.2)).max() < 1e-5
 
 
 # ── augmentation ────────────────────────────────────────────────────────────────────────────────────
@@ -316,7 +272,7 @@ def test_on_activations_every_view_is_computed_once(job: Job, monkeypatch: pytes
 
     trainer.train(frozen)
     trainer.train(frozen)
-    trainer.probabilities()
+    answers_of(trainer)
 
     train, valid = len(job.split.train), len(job.split.valid)
     assert sorted(asked) == sorted(

@@ -6,68 +6,21 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fastai.optimizer import OptimWrapper
 
-from finetune.config import Strategy
 from finetune.errors import DataError, DivergedError, ResourceError
-from finetune.intent import discover
-from finetune.preparation import Job, prepare
+from finetune.preparation import Job
 from finetune.reporting import SILENT
-from finetune.training.learner import Epoch
-from finetune.training.strategies import Fit, Phase, plan
+from finetune.training.history import Epoch
+from finetune.training.strategies import Fit
 from finetune.training.trainer import Trainer
 
-SMALL = {"backbone": "shufflenet_v2_x0_5", "weights": "none", "image_size": 32, "batch_size": 4}
-
-State = dict[str, torch.Tensor]
-
-
-@pytest.fixture
-def job(pictures: Path) -> Job:
-    return job_of(pictures)
-
-
-@pytest.fixture(params=["on activations", "on pictures"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Train above the boundary on what was computed once, or through the frozen part each time."""
-    if request.param == "on pictures":
-        monkeypatch.setattr("finetune.training.boundary.LARGEST_VIEW_BYTES", 0)
-    return cast(str, request.param)
-
-
-def job_of(pictures: Path, **options: Any) -> Job:
-    return prepare(discover({"data": pictures, "freeze_epochs": 3, "epochs": 2, **SMALL, **options}), SILENT)
-
-
-def phases_of(job: Job, strategy: Strategy = "finetune", lr: float = 0.01) -> list[Phase]:
-    return cast(list[Phase], list(plan(job.config, job.groups, lr, strategy)))
-
-
-def state_of(job: Job) -> State:
-    return {key: tensor.clone() for key, tensor in job.network.state_dict().items()}
-
-
-def changed(before: State, after: State) -> set[str]:
-    return {key for key in before if not torch.equal(before[key], after[key])}
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
-    """Write down the learning rates of all parameter groups at every step of the optimizer."""
-    rates: list[list[float]] = []
-
-    def noted(self: Any, *args: Any, **options: Any) -> None:
-        rates.append([float(hyper["lr"]) for hyper in self.hypers])
-        self.opt.step(*args, **options)
-
-    monkeypatch.setattr(OptimWrapper, "step", noted, raising=False)
-    return rates
-
+from .conftest import State, answers_of, changed, job_of, phases_of, state_of
 
 # ── the learning rate ───────────────────────────────────────────────────────────────────────────────
 
@@ -121,7 +74,7 @@ def test_a_classic_classifier_becomes_the_heads_linear_layer(picture_folder: Cal
 
     linear = {key for key in before if key.startswith("head.classifier.")}
     assert changed(before, state_of(job)) == linear
-    assert reached == float((trainer.probabilities(temperature).argmax(axis=1) == job.valid_targets).mean()) == 1.0
+    assert reached == float((answers_of(trainer, temperature).argmax(axis=1) == job.valid_targets).mean()) == 1.0
     assert (temperature == 1) is (name == "logreg")
     assert temperature > 0
 
@@ -140,7 +93,7 @@ def test_a_class_with_a_single_picture_can_be_fitted(
 
     assert trainer.train_targets.tolist() == [0, 0, 0, 0, 1]
     assert reached == 1.0  # red and blue
-    assert np.isfinite(trainer.probabilities(temperature)).all()
+    assert np.isfinite(answers_of(trainer, temperature)).all()
 
 
 @pytest.mark.parametrize("name", ["svm", "logreg"])
@@ -208,7 +161,7 @@ def test_weights_that_the_last_step_ruined_are_noticed_in_validation(
 def test_after_divergence_the_network_holds_the_best_epoch_before(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, after = Trainer(job, SILENT), []
     frozen, _ = phases_of(job)
-    monkeypatch.setattr("finetune.training.learner.SAID_EVERY_S", 0.0)  # say every epoch
+    monkeypatch.setattr("finetune.training.learner.callbacks.SAID_EVERY_S", 0.0)  # say every epoch
 
     def said(*_: object) -> None:
         after.append(state_of(job))
@@ -216,13 +169,15 @@ def test_after_divergence_the_network_holds_the_best_epoch_before(job: Job, monk
             ruin(job)
 
     scores = iter([0.9, 0.3])
-    monkeypatch.setattr("finetune.training.learner.Progress._say", said)
-    monkeypatch.setattr("finetune.training.learner.Epoch", lambda **facts: Epoch(**{**facts, "accuracy": next(scores)}))
+    monkeypatch.setattr("finetune.training.learner.callbacks.Progress._say", said)
+    monkeypatch.setattr(
+        "finetune.training.learner.callbacks.Epoch", lambda **facts: Epoch(**{**facts, "score": next(scores)})
+    )
 
     with pytest.raises(DivergedError, match="^The loss became nan in epoch 3, step 1" + ADVICE):
         trainer.train(frozen)
 
-    assert [line.accuracy for line in trainer.history] == [0.9, 0.3]
+    assert [line.score for line in trainer.history] == [0.9, 0.3]
     assert changed(after[0], state_of(job)) == set()
 
 
@@ -278,7 +233,7 @@ def test_nothing_is_printed_on_stdout(job: Job, capfd: pytest.CaptureFixture[str
     trainer.train(frozen)
     trainer.train(unfrozen)
     trainer.fit(Fit(name="svm"))
-    trainer.probabilities()
+    answers_of(trainer)
 
     assert capfd.readouterr().out == ""
 
@@ -294,4 +249,4 @@ def test_everything_stays_on_the_processor_whatever_fastai_finds(
     trainer.train(phases_of(job)[phase])
 
     assert {tensor.device.type for tensor in job.network.state_dict().values()} == {"cpu"}
-    assert np.isfinite(trainer.probabilities()).all()
+    assert np.isfinite(answers_of(trainer)).all()

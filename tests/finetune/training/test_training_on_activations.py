@@ -28,6 +28,7 @@ from finetune.networks.network import Network, parameter_groups
 from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.training import boundary as boundary_module
+from finetune.training.randomness import seed_of
 from finetune.training.strategies import Phase, plan
 from finetune.training.trainer import Trainer
 from finetune.types import Example
@@ -114,7 +115,7 @@ def trained_on_activations(job: Job, phase: Phase) -> tuple[State, int, list[flo
     """Return the weights, the epoch that they are of (from 0), and the validation losses of all epochs."""
     trainer = Trainer(job, SILENT)
     trainer.train(phase)
-    kept = max(trainer.history, key=lambda epoch: (epoch.accuracy, -epoch.valid_loss))
+    kept = max(trainer.history, key=lambda epoch: (epoch.score, -epoch.valid_loss))
     return trainer.snapshot(), kept.epoch - 1, [epoch.valid_loss for epoch in trainer.history]
 
 
@@ -132,10 +133,10 @@ def trained_by_torch_through_the_network(job: Job, phase: Phase) -> tuple[list[S
     optimizer = torch.optim.SGD(rated, momentum=config.momentum, weight_decay=config.weight_decay)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, config.step_epochs, config.gamma)
     states, losses = [], []
-    torch.manual_seed(config.seed)
-    for _ in range(phase.epochs):
+    torch.manual_seed(seed_of(config.seed, phase.name))  # for dropout
+    for epoch in range(phase.epochs):
         set_modes(network, groups)
-        for part in torch.randperm(len(images)).split(BATCH):
+        for part in order_of(len(images), config.seed, epoch).split(BATCH):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(images[part]), targets[part]).backward()
             optimizer.step()
@@ -143,6 +144,12 @@ def trained_by_torch_through_the_network(job: Job, phase: Phase) -> tuple[list[S
         states.append(copy.deepcopy(network.state_dict()))
         losses.append(validation_loss(job))
     return states, losses
+
+
+def order_of(count: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of the pictures in an epoch: it depends on that and the seed, and on nothing else."""
+    (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(int(state)))
 
 
 def set_modes(network: Network, groups: list[list[nn.Parameter]]) -> None:
@@ -204,25 +211,28 @@ class KeepEpochs(Callback):  # type: ignore[misc]
 
 
 class InMemory:
-    """All pictures as one tensor, in batches whose order torch draws."""
+    """All pictures as one tensor, in batches that come in another order in every epoch where there is a seed for it."""
 
-    def __init__(self, images: Tensor, targets: Tensor, is_shuffled: bool) -> None:
-        self.images, self.targets, self.is_shuffled = images, targets, is_shuffled
+    def __init__(self, images: Tensor, targets: Tensor, seed: int | None) -> None:
+        self.images, self.targets, self.seed = images, targets, seed
+        self.epoch = 0
 
     def __len__(self) -> int:
         return -(-len(self.images) // BATCH)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         count = len(self.images)
-        for part in (torch.randperm(count) if self.is_shuffled else torch.arange(count)).split(BATCH):
+        order = torch.arange(count) if self.seed is None else order_of(count, self.seed, self.epoch)
+        self.epoch += 1
+        for part in order.split(BATCH):
             yield self.images[part], self.targets[part]
 
 
 def trained_by_fastai_through_the_network(job: Job, phase: Phase) -> tuple[list[State], list[float]]:
     """Return weights and validation loss after each epoch of ``fit_one_cycle``, with AdamW."""
     network, config = job.network, job.config
-    parts = ((job.split.train, True), (job.split.valid, False))
-    loaders = [InMemory(images_of(job, part), targets_of(job, part), shuffled) for part, shuffled in parts]
+    parts = ((job.split.train, config.seed), (job.split.valid, None))
+    loaders = [InMemory(images_of(job, part), targets_of(job, part), seed) for part, seed in parts]
     learner = Learner(
         DataLoaders(*loaders),
         network,
@@ -233,7 +243,7 @@ def trained_by_fastai_through_the_network(job: Job, phase: Phase) -> tuple[list[
     )
     epochs = KeepEpochs(phase.frozen_groups)
     learner.freeze_to(phase.frozen_groups)
-    torch.manual_seed(config.seed)
+    torch.manual_seed(seed_of(config.seed, phase.name))
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(
             phase.epochs, np.array(phase.rates), div=phase.start_divisor, pct_start=phase.rise, cbs=epochs

@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from finetune.targets.web import export
 from finetune.types import Artifact, ExportRequest
@@ -52,8 +52,12 @@ FLAGS = [
 # ── a model and its page ────────────────────────────────────────────────────────────────────────────
 
 
-def graph(seed: int = 7) -> bytes:
-    """Rows and columns of the picture, averaged, through one matrix and a softmax: sensitive to what is where."""
+def graph(contract: Contract, seed: int = 7) -> bytes:
+    """Rows and columns of the picture, averaged, through one matrix: sensitive to what is where.
+
+    It ends in the way of the contract's task.
+    """
+    answering, constants = last_step(contract)
     weights = np.random.default_rng(seed).normal(0, 0.5, (SIDE * 6, len(LABELS))).astype(np.float32)
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
@@ -63,15 +67,16 @@ def graph(seed: int = 7) -> bytes:
         helper.make_node("Concat", ["columns", "rows"], ["both"], axis=1),
         helper.make_node("Flatten", ["both"], ["embedding"]),
         helper.make_node("MatMul", ["embedding", "weights"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        *answering,
     ]
     initializers = [
         numpy_helper.from_array(np.array(1 / 255, np.float32), "scale"),
         numpy_helper.from_array(np.array([1], np.int64), "down"),
         numpy_helper.from_array(np.array([2], np.int64), "across"),
         numpy_helper.from_array(weights, "weights"),
+        *constants,
     ]
-    outputs = {"probabilities": len(LABELS), "embedding": SIDE * 6}
+    outputs = {answering[-1].output[0]: len(LABELS), "embedding": SIDE * 6}
     made = helper.make_graph(
         nodes,
         "tiny",
@@ -82,6 +87,18 @@ def graph(seed: int = 7) -> bytes:
     opsets = [helper.make_opsetid("", 18)]
     model: bytes = helper.make_model(made, opset_imports=opsets, ir_version=10).SerializeToString()
     return model
+
+
+def last_step(contract: Contract) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Return what a graph of a task ends with, from logits to answers, and the numbers in it."""
+    if contract.scaling:
+        numbers = {"value scale": contract.scaling.scale, "value offset": contract.scaling.offset}
+        scaled = helper.make_node("Mul", ["logits", "value scale"], ["scaled"])
+        nodes = [scaled, helper.make_node("Add", ["scaled", "value offset"], ["values"])]
+        return nodes, [numpy_helper.from_array(np.array(each, np.float32), name) for name, each in numbers.items()]
+    if contract.task == "multi-label":
+        return [helper.make_node("Sigmoid", ["logits"], ["probabilities"])], []
+    return [helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)], []
 
 
 def contract_for(**changes: Any) -> Contract:
@@ -124,7 +141,8 @@ def make_model(contract: Contract) -> Callable[..., bytes]:
     """Make a model file; with ``golden_seed``, its golden answers are those of another network."""
 
     def made(contract: Contract = contract, seed: int = 7, golden_seed: int | None = None) -> bytes:
-        return sealed(graph(seed), contract, graph(seed if golden_seed is None else golden_seed))
+        answering = graph(contract, seed if golden_seed is None else golden_seed)
+        return sealed(graph(contract, seed), contract, answering)
 
     return made
 

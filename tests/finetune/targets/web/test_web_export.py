@@ -57,7 +57,7 @@ def test_the_artifact_answers_with_the_model_in_the_folder(
     artifact = export_page(make_model())
     assert artifact.path.name == "web"
     assert (artifact.path / "model.onnx").read_bytes() == make_model()
-    expected = Predictor(artifact.path / "model.onnx").probabilities([path])
+    expected = Predictor(artifact.path / "model.onnx").answers([path])
     assert np.array_equal(artifact.answers([path]), expected)
 
 

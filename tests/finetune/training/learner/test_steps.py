@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from finetune.config import RunConfig, RunOptions, resolve
-from finetune.training.batches import Batches
-from finetune.training.learner import learner_over_activations, schedule
+from finetune.training.learner.schedules import schedule
 from finetune.training.strategies import Phase
 
-RATES = (0.001, 0.01)
+from .conftest import RATES, batches, config_of, learner_of, model
+
 EPOCHS, STEPS = 6, 50
 
 
@@ -32,26 +31,6 @@ class Rates(Callback):  # type: ignore[misc]
         self.lr.append([group["lr"] for group in self.opt.opt.param_groups])
         group = self.opt.opt.param_groups[0]
         self.momentum.append(group["betas"][0] if "betas" in group else group.get("momentum"))
-
-
-def config_of(**said: Any) -> RunConfig:
-    return resolve(cast(RunOptions, said))
-
-
-def model() -> nn.Sequential:
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
-
-
-def batches(count: int = 12, size: int = 4) -> Batches:
-    torch.manual_seed(4)
-    made = torch.randn(count, 4)
-    return Batches(lambda indices, _: made[indices], torch.arange(count) % 2, size)
-
-
-def learner_of(net: nn.Sequential, config: RunConfig, train: Batches | None = None) -> Any:
-    groups = [list(net[0].parameters()), list(net[2].parameters())]
-    return learner_over_activations(net, groups, train or batches(), batches(), config, torch.float32, [])
 
 
 # ── optimizers ──────────────────────────────────────────────────────────────────────────────────────────
@@ -109,7 +88,7 @@ def phase_of(rise: float = 0.3, start_divisor: float = 25.0) -> Phase:
 def rates_over(phase: Phase, **said: Any) -> Rates:
     """Train through a phase and return the rates of each step."""
     rates, config = Rates(), config_of(**said)
-    learner = learner_of(model(), config, batches(2 * STEPS, 2))
+    learner = learner_of(model(), config, train=batches(2 * STEPS, 2))
     learner.fit(EPOCHS, list(RATES), cbs=[schedule(phase, phase.rates, config), rates])
     assert len(rates.lr) == EPOCHS * STEPS
     return rates

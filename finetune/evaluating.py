@@ -1,0 +1,129 @@
+"""What a trained network answers, calibrated, and how good that is.
+
+Shapes: ``N`` pictures, ``K`` labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.config import RunConfig
+from finetune.data.targets import Targets
+from finetune.evaluation.calibration import (
+    abstain_threshold,
+    choose_thresholds,
+    expected_calibration_error,
+    fit_temperature,
+)
+from finetune.evaluation.catalogue import HEADLINE
+from finetune.evaluation.intervals import Interval, interval
+from finetune.evaluation.metrics import all_scores
+from finetune.evaluation.per_label import per_label, per_value
+from finetune.training.objective import Objective
+from finetune.training.trainer import Trainer
+from finetune_export.contract import Calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How good answers to some pictures are: every metric of the task, and each label by itself.
+
+    ``interval`` is the 95 % interval of the headline metric, None where the metric itself is undefined.
+    """
+
+    pictures: int
+    values: dict[str, float]
+    headline: str
+    interval: Interval | None
+    labels: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What the trained network answers to the validation pictures, float32 (N, K), and what follows from it.
+
+    ``thresholds`` are those of the contract. ``ece_before`` and ``ece_after`` are the expected calibration errors
+    without and with the temperature, on the pictures that it was fitted to; None for regression.
+    """
+
+    answers: NDArray[np.float32]
+    calibration: Calibration
+    thresholds: dict[str, float]
+    scores: Scores
+    ece_before: float | None = None
+    ece_after: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def evaluate(trainer: Trainer, config: RunConfig, temperature: float) -> Evaluation:
+    """Return the evaluation of a trained network; ``temperature`` is the one that its head came with, 1 for none."""
+    objective, targets, logits = trainer.objective, trainer.valid_targets, trainer.logits()
+    if config.calibration == "temperature" and objective.task != "regression":
+        temperature = fit_temperature(objective.task, logits.numpy(), targets)
+    answers = objective.answers(logits, temperature)
+    thresholds, notes = _thresholds(objective, config, answers, targets)
+    return Evaluation(
+        answers=answers,
+        calibration=Calibration() if temperature == 1 else Calibration(method="temperature", temperature=temperature),
+        thresholds=thresholds,
+        scores=scores_of(objective, answers, targets, thresholds, config.seed),
+        ece_before=_ece(objective, objective.answers(logits), targets),
+        ece_after=_ece(objective, answers, targets),
+        notes=notes,
+    )
+
+
+def scores_of(
+    objective: Objective,
+    answers: NDArray[np.float32],
+    targets: Targets,
+    thresholds: dict[str, float],
+    seed: int,
+) -> Scores:
+    """Return how good answers (N, K) are."""
+    task, headline = objective.task, HEADLINE[objective.task]
+    decided = np.array([thresholds.get(label, 0.5) for label in objective.labels]) if task == "multi-label" else None
+    is_values = task == "regression"
+    return Scores(
+        pictures=len(targets),
+        values=all_scores(task, answers, targets, decided),
+        headline=headline,
+        interval=interval(headline, task, answers, targets, seed=seed, thresholds=decided),
+        labels=tuple(
+            per_value(answers, targets, objective.labels)
+            if is_values
+            else per_label(task, answers, targets, objective.labels, decided)
+        ),
+    )
+
+
+def _ece(objective: Objective, answers: NDArray[np.float32], targets: Targets) -> float | None:
+    if objective.task == "regression":
+        return None
+    return expected_calibration_error(objective.task, answers, targets)
+
+
+def _thresholds(
+    objective: Objective, config: RunConfig, answers: NDArray[np.float32], targets: Targets
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the contract's thresholds: what decides each of several labels, or where a single one is withheld."""
+    if objective.task == "multi-label":
+        return dict(zip(objective.labels, choose_thresholds(answers, targets), strict=True)), ()
+    if objective.task == "regression" or config.abstain_at is None:
+        return {}, ()
+    point = abstain_threshold(answers, targets, config.abstain_at)
+    if point is None:
+        note = (
+            f"No threshold makes {config.abstain_at:.1%} of the validation answers right, so the model never abstains; "
+            "ask for less with --abstain-at."
+        )
+        return {}, (note,)
+    note = (
+        f"The model abstains below {point.threshold:.3f}: of the {point.coverage:.1%} of validation pictures that it "
+        f"answers, {point.precision:.1%} are right."
+    )
+    return dict.fromkeys(objective.labels, point.threshold), (note,)

@@ -1,0 +1,122 @@
+"""Going on with a run that was stopped: what it was, what may change, and that the data is still the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from finetune import run_folder
+from finetune.config import RunConfig, RunOptions, flag, read_file, resolve, to_toml
+from finetune.errors import ConfigError, DataError
+from finetune.intent import Intent, discover
+from finetune.preparation import Job
+from finetune.records import CHECKPOINTS, split_rows, versions
+from finetune.run_folder import RunFolder
+
+MAY_CHANGE = ("data", "cache_gb", "checkpoint_seconds", "max_minutes", "target", "max_drop", "track")
+"""Options without a say in the weights: where the pictures are now, how the run is kept safe, what is exported."""
+
+
+def intent_of(folder: RunFolder, options: Mapping[str, Any]) -> Intent:
+    """Return what a run was asked for, with the options that are said anew.
+
+    Raises ``ConfigError`` for one that would make it another run.
+    """
+    recorded = _recorded(folder)
+    before, after = resolve(recorded), resolve(recorded, cast(RunOptions, options))
+    for name in options:
+        if name not in MAY_CHANGE and _written(after, name) != _written(before, name):
+            raise ConfigError(
+                f"{flag(name)} {getattr(after, name)} cannot be said when a run is resumed: it was begun with "
+                f"{getattr(before, name)}. What may change is {', '.join(map(flag, MAY_CHANGE))}; start a new run "
+                "for anything else."
+            )
+    # What a recipe says is in the file already; laid over it once more, it would undo what was said on the day.
+    intent = discover({**recorded, **options})
+    return replace(intent, config=after)
+
+
+def _recorded(folder: RunFolder) -> RunOptions:
+    path: Path = folder / run_folder.CONFIG
+    if not path.exists():
+        raise ConfigError(
+            f"{folder.path} has no {run_folder.CONFIG}: the run was stopped before it had written down what it was "
+            "asked for. Start a new one."
+        )
+    return read_file(path)
+
+
+def _written(config: RunConfig, name: str) -> Any:
+    """Return an option as a run's folder has it: where a path leads to, however it was said."""
+    return tomllib.loads(to_toml(config)).get(name)
+
+
+def check_same(folder: RunFolder, job: Job) -> tuple[str, ...]:
+    """Refuse data that is not what the run was begun with, and return notes on what else has changed.
+
+    Raises ``DataError`` for other classes, other pictures, or another division of them. A run that was stopped before
+    it had written these down has trained nothing on them.
+    """
+    if not (folder / run_folder.SPLIT).exists() and not (folder / CHECKPOINTS).exists():
+        return ()
+    recorded = _json(folder, run_folder.DATA)
+    if list(job.dataset.labels) != recorded["labels"]:
+        raise DataError(
+            f"The classes are {', '.join(job.dataset.labels)}, and the run was begun with "
+            f"{', '.join(recorded['labels'])}. Start a new run."
+        )
+    if job.audit.fingerprint != recorded["fingerprint"]:
+        raise DataError(
+            f"The pictures or labels of '{job.dataset.name}' are not those that the run was begun with "
+            f"({_difference(folder, job)}). Put them back, or start a new run."
+        )
+    if _rows(folder) != sorted((part, label, sha256) for part, label, _, sha256 in split_rows(job)):
+        raise DataError("The pictures are divided otherwise than when the run was begun. Start a new run.")
+    return tuple(_changed_versions(_json(folder, run_folder.VERSIONS)))
+
+
+def _difference(folder: RunFolder, job: Job) -> str:
+    before = {sha256 for _, _, sha256 in _rows(folder)}
+    now = {sha256 for *_, sha256 in split_rows(job)}
+    return f"{len(before - now)} are gone or changed, {len(now - before)} are new"
+
+
+def _rows(folder: RunFolder) -> list[tuple[str, str, str]]:
+    rows = csv.DictReader(io.StringIO(_text(folder, run_folder.SPLIT), newline=""))
+    try:
+        return sorted((row["part"], row["label"], row["sha256"]) for row in rows)
+    except (KeyError, TypeError) as error:
+        raise ConfigError(_damaged(folder / run_folder.SPLIT)) from error
+
+
+def _changed_versions(before: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} was {before[name]} and is {now}: the run goes on, and ends with other weights than without a stop."
+        for name, now in versions().items()
+        if before.get(name, now) != now
+    ]
+
+
+def _json(folder: RunFolder, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(_text(folder, name))
+    except ValueError as error:
+        raise ConfigError(_damaged(folder / name)) from error
+    return cast(dict[str, Any], content)
+
+
+def _text(folder: RunFolder, name: str) -> str:
+    try:
+        return (folder / name).read_bytes().decode()
+    except (OSError, ValueError) as error:
+        raise ConfigError(_damaged(folder / name)) from error
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged or missing; the run cannot be resumed. Start a new one."

@@ -1,0 +1,53 @@
+"""The learning rate: how loss answers to it, measured by fastai's sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+
+from fastai.callback.schedule import LRFinder, ParamScheduler, valley
+from torch import Tensor
+
+from finetune.errors import DivergedError
+
+CURVE_ENDS = slice(10, -5)
+"""What is left of a rate curve: its first and last steps say nothing, as in fastai's ``lr_find``."""
+
+
+class RateSweep(LRFinder):  # type: ignore[misc]
+    """fastai's sweep over growing rates, without the weights' detour through a file: ``Trainer`` keeps them."""
+
+    def before_fit(self) -> None:
+        """Start the sweep."""
+        ParamScheduler.before_fit(self)
+        self.best_loss = math.inf
+
+    def after_fit(self) -> None:
+        """Leave the weights to the trainer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateCurve:
+    """The loss while the learning rate grows, and the rate fastai's ``valley`` rule suggests."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+def rate_curve(rates: Iterable[float], losses: Iterable[Tensor]) -> RateCurve:
+    """Return the curve up to where the loss is no number any more, and the rate it suggests.
+
+    Raises ``DivergedError`` when nothing usable is left.
+    """
+    pairs = ((float(rate), float(loss)) for rate, loss in zip(rates, losses, strict=True))
+    finite = list(takewhile(lambda pair: math.isfinite(pair[1]), pairs))[CURVE_ENDS]
+    if not finite:
+        raise DivergedError(
+            "No learning rate keeps the loss finite; check the pictures, or start from other --weights."
+        )
+    kept_rates, kept_losses = zip(*finite, strict=True)
+    suggestion, _ = valley(kept_rates, kept_losses, len(finite))
+    return RateCurve(rates=kept_rates, losses=kept_losses, suggestion=suggestion)
