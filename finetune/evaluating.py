@@ -112,7 +112,7 @@ def _thresholds(
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return the contract's thresholds: what decides each of several labels, or where a single one is withheld."""
     if objective.task == "multi-label":
-        return dict(zip(objective.labels, choose_thresholds(answers, targets), strict=True)), ()
+        return dict(zip(objective.labels, choose_thresholds(answers, targets, config.seed), strict=True)), ()
     if objective.task == "regression" or config.abstain_at is None:
         return {}, ()
     point = abstain_threshold(answers, targets, config.abstain_at)
