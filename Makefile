@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DISTRIBUTIONS := -e ./export -e ".[dev]" -e ./plugins/finetune-dogbreeds -e ./plugins/finetune-classics -e ./plugins/finetune-hf
 
-.PHONY: help install demo test test-all test-real bench bench-serve lint format clean
+.PHONY: help install demo test test-all test-real bench bench-choices bench-serve lint format clean
 
 help:           ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
@@ -37,6 +37,9 @@ test-real: install  ## Run the tests on real photos; needs FINETUNE_REAL_DATA.
 
 bench: install  ## Measure against plain fastai and plain PyTorch on real photos; needs FINETUNE_REAL_DATA. About two hours.
 	$(BIN)/python tests/bench/transfer.py
+
+bench-choices: install  ## Measure what calibration, averages and imbalance options are worth; needs FINETUNE_REAL_DATA. About 15 minutes.
+	$(BIN)/python tests/bench/choices.py
 
 bench-serve: install  ## Measure the service under load, its faults and its rivals; needs FINETUNE_REAL_DATA. About 35 minutes.
 	$(BIN)/python tests/bench_serve

@@ -103,7 +103,10 @@ def recommend(
     at_hand = [] if candidates else _at_hand(intent)
     job = prepare(named[0], reporter)
     if job.dataset.task != "single-label":
-        raise ConfigError(f"Advice is about telling single labels apart, and the task is {job.dataset.task}.")
+        raise ConfigError(
+            f"Advice is about telling single labels apart, and the task is {job.dataset.task}; train with "
+            "--strategy auto, which goes as far as it pays."
+        )
     measured, best = _compared(job, named[1:], at_hand, reporter)
     return Recommendation(
         dataset=best.dataset.name,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from finetune.config import RunConfig, Strategy, flag
 from finetune.data.audit import Audit, audit
 from finetune.data.splits import Split, rules_of, split
 from finetune.data.targets import Targets, targets_of
-from finetune.errors import ConfigError
-from finetune.evaluation.catalogue import metrics_of
+from finetune.errors import ConfigError, DataError
+from finetune.evaluation.catalogue import HEADLINE, metrics_of
+from finetune.evaluation.metrics import score
 from finetune.intent import Intent
 from finetune.loading import load_dataset
 from finetune.names import unknown_name
@@ -98,6 +100,7 @@ def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None
     config, found = intent.config, read or read_pictures(intent, reporter)
     dataset, audited = found.dataset, found.audit
     division = split(audited, dataset, rules_of(config))
+    _refuse_unmeasurable(dataset, division, config.monitor)
     preprocessing, network, weights = _seeded(intent, len(dataset.labels))
     notes = (
         *dataset.notes,
@@ -133,6 +136,18 @@ def refuse_unsuitable(config: RunConfig, task: Task) -> None:
         raise ConfigError(f"--imbalance {config.imbalance} is about classes, and regression has none; leave it out.")
     if config.monitor is not None and config.monitor not in [metric.name for metric in metrics_of(task)]:
         raise ConfigError(unknown_name(f"--monitor for {task}", config.monitor, [m.name for m in metrics_of(task)]))
+
+
+def _refuse_unmeasurable(dataset: Dataset, division: Split, monitor: str | None) -> None:
+    """Refuse validation pictures that leave undefined what epochs are chosen and files are judged by."""
+    targets = targets_of(division.valid, dataset.labels, dataset.task)
+    none = np.zeros((len(targets), len(dataset.labels)), np.float32)  # whichever answers, it is undefined or it is not
+    for metric in (HEADLINE[dataset.task], monitor or HEADLINE[dataset.task]):
+        if np.isnan(score(metric, dataset.task, none, targets)):
+            raise DataError(
+                f"The {metric} of the {len(targets)} validation pictures is undefined: they all show the same. "
+                "Hold out others, see --valid-share and --split."
+            )
 
 
 def with_backbone(job: Job, intent: Intent) -> Job:

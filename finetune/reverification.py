@@ -205,8 +205,10 @@ def _scored(metric: str, predictor: Predictor, data: Path, reporter: Reporter) -
     reporter.begin("Asking the exported file")
     answers = predictor.answers([example.path for example in held_out])
     reporter.end()
-    targets = targets_of(held_out, contract.labels, contract.task)
-    return score(metric, contract.task, answers, targets), len(held_out)
+    value = score(metric, contract.task, answers, targets_of(held_out, contract.labels, contract.task))
+    if np.isnan(value):
+        raise DataError(f"The {metric} of --data {data} is undefined: its pictures all show the same. Give others.")
+    return value, len(held_out)
 
 
 def _labelled(predictor: Predictor, data: Path, reporter: Reporter) -> list[Example]:
@@ -219,7 +221,7 @@ def _labelled(predictor: Predictor, data: Path, reporter: Reporter) -> list[Exam
         return examples
     if not intent.source.has_columns:
         raise ConfigError(
-            f"--data {data} is a folder, which holds single labels, and the task of the model is {task}; give a table "
+            f"--data {data} is no table, and folders hold single labels; the task of the model is {task}. Give a table "
             f"with a column for each of {', '.join(labels)}."
         )
     columns = replace(intent.config, label_col=labels)

@@ -69,7 +69,16 @@ def finished(folder: RunFolder) -> Iterator[None]:
 def _prepared(options: RunOptions, config_file: Path | None, reporter: Reporter) -> Job:
     intent = discover(options, config_file)  # plugins, data set, backbone, targets; flags over file over recipe
     _refuse_all_folds(intent)
-    return prepare(intent, reporter)  # pictures audited and split, network built, weights loaded
+    job = prepare(intent, reporter)  # pictures audited and split, network built, weights loaded
+    _refuse_impossible_steps(job)
+    return job
+
+
+def _refuse_impossible_steps(job: Job) -> None:
+    """Refuse a strategy that cannot be followed while there is no folder yet."""
+    plan(job.config, job.groups, 1.0, job.strategy, job.dataset.task)
+    if job.config.lr == "find":
+        phase_to_measure(job.config, job.groups, job.strategy)
 
 
 def _refuse_all_folds(intent: Intent) -> None:

@@ -15,8 +15,14 @@ from finetune.reporting import SilentReporter
 
 TINY: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "none", "image_size": 32, "batch_size": 8, "epochs": 2}
 """Options of a run that takes seconds: a network without batch norms on pictures of 32 pixels."""
+SEVERAL: dict[str, Any] = {"strategy": "probe", "freeze_epochs": 4, "label_col": ("red", "blue")}
 
 LABELS = ("Käfer 甲", "dog, brown")
+COLUMNS: dict[str, tuple[tuple[object, object], ...]] = {
+    "multi-label": ((1, 0), (0, 1), (0, 0), (1, 1)),
+    "regression": ((0.9, 0.2), (0.2, 0.9), (0.2, 0.25), (0.85, 0.2)),
+}
+"""What each of the four kinds of pictures shows: whether it is red and whether blue, or how much."""
 
 
 class Notes(SilentReporter):
@@ -77,6 +83,38 @@ def trained(tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., Ima
     (pictures / "train" / LABELS[1] / "notes.txt").write_text("This is no picture.")
     before = {str(path.relative_to(pictures)): path.read_bytes() for path in pictures.rglob("*") if path.is_file()}
     return Trained(run(data=pictures, out=root / "runs", **TINY), pictures, before)
+
+
+@pytest.fixture(scope="session")
+def colour_table(picture: Callable[..., Image.Image]) -> Callable[..., Path]:
+    """Write a table of pictures with columns 'red' and 'blue', as a task has them, and pictures in both parts."""
+
+    def written(root: Path, task: str, count: int = 3, parts: tuple[str, ...] = ("train", "valid")) -> Path:
+        root.mkdir(parents=True, exist_ok=True)
+        rows = ["image,split,red,blue"]
+        for p, part in enumerate(parts):
+            for kind, (red, blue) in enumerate(COLUMNS[task]):
+                for i in range(count):
+                    name = f"{part} {kind} {i}.png"
+                    picture(kind, seed=100 * p + i).save(root / name)
+                    rows.append(f"{name},{part},{red},{blue}")
+        (root / "colours.csv").write_text("\n".join(rows))
+        return root / "colours.csv"
+
+    return written
+
+
+@pytest.fixture(scope="session", params=COLUMNS)
+def trained_on_table(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, colour_table: Callable[..., Path]
+) -> Trained:
+    """Train once for each of the other tasks; the pictures are a table of two labels or two values."""
+    from finetune import run
+
+    root = tmp_path_factory.mktemp(request.param)
+    table = colour_table(root, request.param)
+    result = run(data=table, out=root / "runs", **TINY | SEVERAL)
+    return Trained(result, table, {}, ("red", "blue"))
 
 
 def save_every_kind(folder: Path, drawn: list[Image.Image]) -> None:

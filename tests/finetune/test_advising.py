@@ -176,6 +176,16 @@ def test_a_candidate_that_is_none_is_refused(candidate: str, message: str, pictu
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_another_task_than_single_labels_is_refused(
+    task: str, tmp_path: Path, colour_table: Callable[..., Path]
+) -> None:
+    table = colour_table(tmp_path, task, count=1)
+
+    with pytest.raises(ConfigError, match=rf"^Advice is about telling single labels apart, and the task is {task}; t"):
+        recommend(data=table, label_col=("red", "blue"), backbone="squeezenet1_1", **TINY)
+
+
 def test_the_command_prints_tables_or_one_json_object(
     picture_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

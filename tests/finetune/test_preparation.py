@@ -114,3 +114,74 @@ def test_a_class_of_a_single_picture_cannot_be_split(picture_folder: Callable[..
 
     with pytest.raises(DataError, match="dog"):
         job_of(pictures, strategy=strategy)
+
+
+# ── the task ────────────────────────────────────────────────────────────────────────────────────────
+
+TWO = {"label_col": ("red", "blue")}
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "text"),
+    [
+        ("multi-label", {"abstain_at": 0.9}, "--abstain-at is for single labels, and the task is multi-label; leave"),
+        ("regression", {"abstain_at": 0.9}, "--abstain-at is for single labels, and the task is regression; leave it"),
+        ("regression", {"imbalance": "focal"}, "--imbalance focal is about classes, and regression has none; leave"),
+        ("multi-label", {"strategy": "svm"}, "--strategy svm tells single labels apart, and the task is multi-label."),
+        ("regression", {"strategy": "logreg"}, "--strategy logreg tells single labels apart, and the task is regressi"),
+        ("multi-label", {"monitor": "r2"}, "Unknown --monitor for multi-label 'r2'. Known: accuracy, ece, log-loss, m"),
+        ("regression", {"monitor": "accuracy"}, "Unknown --monitor for regression 'accuracy'. Known: mae, r2, rmse."),
+    ],
+)
+def test_an_option_without_meaning_for_the_task_is_refused_before_a_picture_is_read(
+    task: str,
+    said: dict[str, Any],
+    text: str,
+    tmp_path: Path,
+    colour_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = colour_table(tmp_path, task, count=1)
+    monkeypatch.setattr("finetune.preparation.audit", lambda *_: pytest.fail("the pictures were read"))
+
+    assert refusal(table, **TWO, **said).startswith(text)
+
+
+def test_a_task_that_the_labels_do_not_have_is_refused(pictures: Path) -> None:
+    assert refusal(pictures, task="regression") == (
+        "--task regression is not allowed: the labels of this data set are single-label."
+    )
+
+
+def all_valid_show(cells: tuple[str, str], table: Path) -> Path:
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("\n".join(",".join([*row[:2], *cells] if row[1] == "valid" else row) for row in rows))
+    return table
+
+
+@pytest.mark.parametrize(
+    ("task", "undefined"),
+    [("regression", "r2"), ("multi-label", "mean-average-precision")],
+)
+def test_validation_pictures_that_leave_the_metric_undefined_are_refused(
+    task: str, undefined: str, tmp_path: Path, colour_table: Callable[..., Path]
+) -> None:
+    table = all_valid_show(("0", "0"), colour_table(tmp_path, task))
+
+    with pytest.raises(DataError) as caught:
+        job_of(table, task=task, **TWO)
+
+    assert str(caught.value) == (
+        f"The {undefined} of the 12 validation pictures is undefined: they all show the same. Hold out others, see "
+        "--valid-share and --split."
+    )
+
+
+def test_a_monitor_that_the_validation_pictures_leave_undefined_is_refused(
+    tmp_path: Path, colour_table: Callable[..., Path]
+) -> None:
+    table = all_valid_show(("1", "0"), colour_table(tmp_path, "multi-label"))
+
+    assert job_of(table, **TWO).valid_targets.sum() == 12
+    with pytest.raises(DataError, match=r"^The mean-auroc of the 12 validation pictures is undefined: they all show"):
+        job_of(table, monitor="mean-auroc", **TWO)

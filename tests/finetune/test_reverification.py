@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_without_a_run_the_golden_pairs_alone_are_asked(trained: Any, tmp_path: 
 
     found = verified(tmp_path / "model.onnx")
 
-    assert (found.verification, found.accuracy, found.labels) == (None, None, 2)
+    assert (found.verification, found.metric, found.value, found.labels) == (None, "accuracy", None, 2)
     assert found.rows()[-1] == (
         "network",
         "not compared: give --run (the run's folder) or --data (labelled pictures)",
@@ -86,7 +87,8 @@ def test_without_a_run_labelled_pictures_are_scored(trained: Any, tmp_path: Path
 
     found = verified(tmp_path / "model.onnx", data=trained.pictures)
 
-    assert (found.accuracy, found.pictures) == (trained.result.value, trained.result.compared)
+    assert (found.metric, found.value, found.pictures) == ("accuracy", trained.result.value, trained.result.compared)
+    assert found.rows()[-1] == ("accuracy", f"{trained.result.value:.1%} of {trained.result.compared} pictures")
 
 
 def test_pictures_of_labels_that_the_model_does_not_know_are_refused(
@@ -96,6 +98,89 @@ def test_pictures_of_labels_that_the_model_does_not_know_are_refused(
 
     with pytest.raises(DataError, match=r"^The model has no label 'cat'; it knows Käfer 甲, dog, brown\.$"):
         verified(tmp_path / "model.onnx", data=pictures)
+
+
+def test_without_a_run_a_table_of_labels_is_scored(trained: Any, tmp_path: Path) -> None:
+    shutil.copy(trained.model, tmp_path / "model.onnx")
+    shutil.copytree(trained.pictures / "valid", tmp_path / "valid")
+    paths = [path.relative_to(tmp_path) for path in sorted((tmp_path / "valid").glob("*/*"))]
+    (tmp_path / "valid.tsv").write_text("\n".join(["image\tlabel", *(f"{path}\t{path.parts[1]}" for path in paths)]))
+
+    found = verified(tmp_path / "model.onnx", data=tmp_path / "valid.tsv")
+
+    assert (found.metric, found.value, found.pictures) == ("accuracy", trained.result.value, trained.result.compared)
+
+
+# ── several labels, and values ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_model_of_another_task_is_verified_against_its_network(trained_on_table: Any) -> None:
+    result = trained_on_table.result
+
+    found = verified(trained_on_table.model)
+
+    assert found.verification is not None
+    assert found.verification.passed
+    assert (found.verification.metric, found.verification.compared) == (result.metric, 12)
+    assert found.verification.exported_value == result.exported_value == pytest.approx(found.verification.value)
+    shown_as = "%" if result.task == "multi-label" else ""
+    metric, text = found.rows()[-1]
+    assert (metric, re.fullmatch(rf"trained \S+{shown_as}, exported \S+{shown_as}", text) is not None) == (
+        result.metric,
+        True,
+    )
+
+
+def test_a_table_of_labels_or_values_is_scored_by_the_metric_of_the_task(trained_on_table: Any, tmp_path: Path) -> None:
+    shutil.copy(trained_on_table.model, tmp_path / "model.onnx")
+
+    found = verified(tmp_path / "model.onnx", data=trained_on_table.pictures)
+
+    result = trained_on_table.result
+    assert (found.metric, found.value, found.pictures) == (result.metric, result.exported_value, result.compared)
+
+
+def test_a_folder_is_no_data_for_a_model_of_another_task(trained_on_table: Any, tmp_path: Path, pictures: Path) -> None:
+    shutil.copy(trained_on_table.model, tmp_path / "model.onnx")
+
+    with pytest.raises(ConfigError) as caught:
+        verified(tmp_path / "model.onnx", data=pictures)
+
+    assert str(caught.value) == (
+        f"--data {pictures} is no table, and folders hold single labels; the task of the model is "
+        f"{trained_on_table.result.task}. Give a table with a column for each of red, blue."
+    )
+
+
+def test_a_table_without_a_column_of_the_models_is_refused(trained_on_table: Any, tmp_path: Path) -> None:
+    shutil.copy(trained_on_table.model, tmp_path / "model.onnx")
+    table = trained_on_table.pictures.read_text().replace("blue", "green")
+    (tmp_path / "greens.csv").write_text(table)
+
+    with pytest.raises(
+        ConfigError, match=r"^Unknown column of greens\.csv 'blue'\..* Known: green, image, red, split\.$"
+    ):
+        verified(tmp_path / "model.onnx", data=tmp_path / "greens.csv")
+
+
+def test_pictures_that_all_show_the_same_have_no_score(trained_on_table: Any, tmp_path: Path) -> None:
+    shutil.copy(trained_on_table.model, tmp_path / "model.onnx")
+    shutil.copy(trained_on_table.pictures.parent / "valid 2 0.png", tmp_path / "green.png")
+    (tmp_path / "one.csv").write_text("image,red,blue\ngreen.png,0,0\n")
+
+    with pytest.raises(DataError) as caught:
+        verified(tmp_path / "model.onnx", data=tmp_path / "one.csv")
+
+    assert (
+        str(caught.value)
+        == {
+            "multi-label": f"{tmp_path}/one.csv: the label 'red' applies to no picture. Leave its column out.",
+            "regression": f"The r2 of --data {tmp_path}/one.csv is undefined: its pictures all show the same. Give others.",
+        }[trained_on_table.result.task]
+    )
+
+
+# ── what is refused ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_folder_that_is_no_run_is_refused(trained: Any, tmp_path: Path) -> None:

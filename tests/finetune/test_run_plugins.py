@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from finetune.errors import FinetuneError, ModelError, PluginError
 from finetune.intent import discover
 from finetune.preparation import prepare
 from finetune.reporting import SILENT
+from finetune.targets.to_onnx import to_onnx
 from finetune_export import Predictor
 
 
@@ -71,21 +70,17 @@ def use(install: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_plugins_target_is_exported_and_verified_beside_the_model(
-    pictures: Path, tmp_path: Path, tiny: dict[str, Any], install: Callable[[str, str], Path]
+    pictures: Path,
+    tmp_path: Path,
+    tiny: dict[str, Any],
+    use: Callable[[str, str], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    site = install("toast", TARGET.format(answer=HONEST))
-    code = "import sys, json, finetune; r = finetune.run(**json.loads(sys.argv[1])); print(r.artifacts)"
-    options = {**tiny, "data": str(pictures), "out": str(tmp_path / "runs"), "target": ["toast"]}
+    use("toast", TARGET.format(answer=HONEST))
 
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(options)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(site)},
-    )
+    folder = run(data=pictures, out=tmp_path / "runs", target=("toast",), **tiny).run
 
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
+    assert capsys.readouterr().out == ""
     assert (folder / "toast" / "net.onnx").is_file()
     assert [(v["target"], v["agreement"]) for v in read_json(folder / "verification.json")] == [
         ("onnx", 1.0),
@@ -93,6 +88,24 @@ def test_a_plugins_target_is_exported_and_verified_beside_the_model(
     ]
     assert read_json(folder / "run.json")["result"]["artifacts"]["toast"] == str(folder / "toast")
     assert read_json(folder / "versions.json")["plugins"]["toast"] == "finetune_toast 1.2"
+
+
+@pytest.fixture(scope="module")
+def exported() -> dict[str, bytes]:
+    """Remember the one ONNX file of the runs below: the same pictures, options and seed make the same network."""
+    return {}
+
+
+@pytest.fixture
+def _exported_once(exported: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare every run but the first the seconds that making that file takes; it is verified every time."""
+
+    def once(*arguments: Any) -> bytes:
+        if not exported:
+            exported["onnx"] = to_onnx(*arguments)
+        return exported["onnx"]
+
+    monkeypatch.setattr("finetune.targets.onnx_file.to_onnx", once)
 
 
 def failing_run(pictures: Path, out: Path, tiny: dict[str, Any]) -> tuple[FinetuneError, Path]:
@@ -104,6 +117,7 @@ def failing_run(pictures: Path, out: Path, tiny: dict[str, Any]) -> tuple[Finetu
     return caught.value, folder
 
 
+@pytest.mark.usefixtures("_exported_once")
 def test_a_target_that_answers_wrongly_fails_the_run_and_is_not_left_under_its_name(
     pictures: Path, tmp_path: Path, tiny: dict[str, Any], use: Callable[[str, str], None]
 ) -> None:
@@ -118,13 +132,14 @@ def test_a_target_that_answers_wrongly_fails_the_run_and_is_not_left_under_its_n
     assert Predictor(folder / "model.onnx")  # which was verified before
 
 
+@pytest.mark.usefixtures("_exported_once")
 @pytest.mark.parametrize(("answer", "text"), BROKEN.items())
 def test_a_broken_target_is_a_plugin_error_that_names_it(
     answer: str, text: str, pictures: Path, tmp_path: Path, tiny: dict[str, Any], use: Callable[[str, str], None]
 ) -> None:
     use("toast", TARGET.format(answer=answer))
 
-    error, folder = failing_run(pictures, tmp_path / "runs", {**tiny, "epochs": 1})
+    error, folder = failing_run(pictures, tmp_path / "runs", tiny)
 
     assert isinstance(error, PluginError)
     with pytest.raises(PluginError, match=f"^{text}$"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,6 +82,16 @@ def loaded(process: Callable[..., Said], *arguments: object, heavy: tuple[str, .
 )
 def test_what_trains_nothing_loads_nothing_heavy(arguments: tuple[str, ...], process: Callable[..., Said]) -> None:
     assert loaded(process, *arguments) == ""
+
+
+def test_what_is_refused_for_its_words_is_refused_before_anything_heavy_is_loaded(process: Callable[..., Said]) -> None:
+    words = ("run", "--data", "pictures", "--monitor", "acuracy")
+
+    said = process(*words, code=WATCHED.format(before="", heavy=HEAVY))
+
+    assert said.status == 2
+    assert "Unknown --monitor 'acuracy'." in said.err
+    assert said.err.splitlines()[-1] == "loaded:"
 
 
 def test_the_guard_against_heavy_imports_sees_them(process: Callable[..., Said]) -> None:
@@ -168,6 +177,9 @@ def test_a_run_prints_one_json_object_and_nothing_else_on_stdout(
     assert "Training, from scratch" in said.err
 
 
+REST = ("seconds", "run", "model", "next")
+
+
 def test_a_run_prints_a_table_that_says_what_comes_next(
     cli: Callable[..., Said], picture_folder: Callable[..., Path]
 ) -> None:
@@ -177,8 +189,7 @@ def test_a_run_prints_a_table_that_says_what_comes_next(
     rows = dict(line.split(None, 1) for line in said.out.splitlines())
     assert (said.status, list(rows)) == (
         0,
-        ["data", "network", "accuracy", "verdict", "validation", "calibration"]
-        + ["test", "exported", "seconds", "run", "model", "next"],
+        [*("data", "network", "accuracy", "verdict", "validation", "calibration", "test", "exported"), *REST],
     )
     assert rows["data"] == "pictures: 2 classes, 8 training and 2 validation pictures, 2 test pictures"
     for part in ("validation", "test"):
@@ -213,27 +224,6 @@ def test_finding_the_rate_prints_it_and_draws_its_curve(cli: Callable[..., Said]
     with Image.open(found["curve"]) as curve:
         assert curve.format == "PNG"
     assert json.loads((Path(found["curve"]).parent / "run.json").read_text())["suggestion"] == found["suggestion"]
-
-
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_says_so_and_leaves_no_model(
-    sent: signal.Signals, status: int, environment: dict[str, str], pictures: Path, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-m", "finetune", "run", "--data", str(pictures), *tiny(epochs=9999)]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    ) as running:
-        assert running.stderr
-        assert any(line.startswith("Training") for line in running.stderr)  # waits for that line, or for the end
-        running.send_signal(sent)
-        out, err = running.communicate()
-
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert (running.returncode, out) == (status, "")
-    assert err.splitlines()[-1] == {130: "finetune: interrupted.", 143: "finetune: terminated."}[status]
-    assert "Traceback" not in err
-    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
-    assert not {"model.onnx", "weights.safetensors"} & {path.name for path in folder.iterdir()}
 
 
 # ── readers that go away ────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,8 @@ def test_verify_prints_what_it_found(trained: Any, cli: Callable[..., Said]) -> 
 
     assert said.status == 0
     assert "graph, hash and golden pairs are right, 2 labels" in said.out
-    assert "the same label on 24 of 24 pictures" in said.out
+    assert "the same answer on 24 of 24 pictures" in said.out
+    assert re.search(r"^accuracy  trained (\d+\.\d%), exported \1$", said.out, re.MULTILINE)
 
 
 def test_verify_can_be_read_by_a_script(trained: Any, cli: Callable[..., Said]) -> None:

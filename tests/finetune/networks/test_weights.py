@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -317,6 +318,19 @@ def test_a_runs_weights_come_back_whole(tmp_path):
         torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
     )
     assert set(load_file(tmp_path / "weights.safetensors")) == set(state_to_save(network))
+
+
+@pytest.mark.parametrize("licence", ["unknown", "CC-BY-NC-4.0", 'für 甲 "frei"\t\x01\x7f'])
+def test_the_same_weights_are_the_same_bytes_however_often_they_are_saved(tmp_path, licence):
+    network = network_of(tiny())
+    contents = {serialised(network, licence=licence) for _ in range(20)}  # the library's order changes with each save
+    assert len(contents) == 1
+    (tmp_path / "weights.safetensors").write_bytes(contents.pop())
+    with safe_open(tmp_path / "weights.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt", "licence": licence}
+    assert load_weights(tiny(), BACKBONE, str(tmp_path / "weights.safetensors")).licence == licence
+    state = load_file(tmp_path / "weights.safetensors")
+    assert all(torch.equal(state[key], tensor) for key, tensor in state_to_save(network).items())
 
 
 def test_a_runs_weights_start_another_run_without_their_head(tmp_path):

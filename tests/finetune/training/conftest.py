@@ -38,6 +38,24 @@ SMALL: dict[str, Any] = {"backbone": "shufflenet_v2_x0_5", "weights": "none", "i
 """A network with batch norms everywhere, which is what can go wrong while it is frozen."""
 
 
+class Reports:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.steps = 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def begin(self, title: str, total: int | None = None) -> None: ...
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:  # noqa: ARG002
+        self.steps += steps
+
+    def end(self) -> None: ...
+
+
 # ── caches ──────────────────────────────────────────────────────────────────────────────────────────
 
 

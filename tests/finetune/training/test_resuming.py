@@ -36,6 +36,10 @@ class Break(Callback):  # type: ignore[misc]
         self.after_steps, self.number, self.breaks_off = after_steps, number, order is not None
         self.order = order or 65  # after all that changes with a step, before Saving looks
         self.count = 0
+        self.gathered: State = {}
+
+    def after_fit(self) -> None:
+        self.gathered = self.learn.averages.state()
 
     def after_batch(self) -> None:
         if self.training:
@@ -65,9 +69,10 @@ class BreakInValidation(Break):
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """What a run came to: weights, history without seconds, and the scores of its phases."""
+    """What a run came to: weights, the last phase's averages, history without seconds, and the scores of its phases."""
 
     weights: State
+    averages: State
     history: list[dict[str, Any]]
     scores: dict[str, float]
 
@@ -81,10 +86,11 @@ class Runs:
 
     def attempt(self, interruption: Break | None = None, journal: Journal | None = None) -> Ended:
         job = job_of(self.folder, **self.options)
-        trainer = Trainer(job, SILENT, journal, Stop(), [interruption or Break(0)])
+        following = interruption or Break(0)
+        trainer = Trainer(job, SILENT, journal, Stop(), [following])
         outcome = follow(plan(job.config, job.groups, 0.01, "finetune"), trainer, Clock(), lambda: None)
         lines = [{**vars(epoch), "seconds": None} for epoch in trainer.history]
-        return Ended(trainer.snapshot(), lines, outcome.scores)
+        return Ended(trainer.snapshot(), following.gathered, lines, outcome.scores)
 
     def stopped(self, *after_steps: int) -> Ended:
         """Stop one attempt after the other, each so many steps after it went on, and let the last one finish."""
@@ -107,6 +113,7 @@ def assert_same(found: Ended, expected: Ended) -> None:
     assert found.history == expected.history
     assert found.scores == expected.scores
     assert changed(expected.weights, found.weights) == set()
+    assert changed(expected.averages, found.averages) == set()
 
 
 WAYS: dict[str, dict[str, Any]] = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from finetune.config import RunConfig, RunOptions, Strategy, resolve
 from finetune.errors import ConfigError
 from finetune.training.strategies import Fit, Phase, Step, discriminative_rates, phase_to_measure, plan
+from finetune.types import Task
 
 GROUPS = ("stem", "block 1", "block 2", "head")
 STRATEGIES = get_args(Strategy)
@@ -96,6 +97,14 @@ def test_auto_may_climb_from_the_probe_over_the_last_stages_to_everything() -> N
         ("last 2 stages", 3, 1),
         ("unfrozen", 3, 0),
     ]
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_auto_fits_a_logistic_regression_to_single_labels_only(task: Task) -> None:
+    names = [step.name for step in plan(config_of(), GROUPS, 0.01, "auto", task)]
+
+    assert names == ["frozen", "last 2 stages", "unfrozen"]
+    assert [step.name for step in steps_of("auto")] == ["frozen", "logreg", "last 2 stages", "unfrozen"]
 
 
 def test_auto_takes_no_step_twice_where_there_are_few_stages() -> None:

@@ -158,7 +158,11 @@ def test_weights_that_the_last_step_ruined_are_noticed_in_validation(
         Trainer(job, SILENT).train(phases_of(job)[1])
 
 
-def test_after_divergence_the_network_holds_the_best_epoch_before(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("average", ["none", "ema"])
+def test_after_divergence_the_network_holds_the_best_epoch_before(
+    average: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(pictures, average=average)  # which no average replaces: what is said to be saved is an epoch
     trainer, after = Trainer(job, SILENT), []
     frozen, _ = phases_of(job)
     monkeypatch.setattr("finetune.training.learner.callbacks.SAID_EVERY_S", 0.0)  # say every epoch
@@ -168,7 +172,8 @@ def test_after_divergence_the_network_holds_the_best_epoch_before(job: Job, monk
         if len(after) == 2:
             ruin(job)
 
-    scores = iter([0.9, 0.3])
+    # Any average would be better.
+    scores = iter([-1.0, -2.0])
     monkeypatch.setattr("finetune.training.learner.callbacks.Progress._say", said)
     monkeypatch.setattr(
         "finetune.training.learner.callbacks.Epoch", lambda **facts: Epoch(**{**facts, "score": next(scores)})
@@ -177,7 +182,7 @@ def test_after_divergence_the_network_holds_the_best_epoch_before(job: Job, monk
     with pytest.raises(DivergedError, match="^The loss became nan in epoch 3, step 1" + ADVICE):
         trainer.train(frozen)
 
-    assert [line.score for line in trainer.history] == [0.9, 0.3]
+    assert [line.score for line in trainer.history] == [-1.0, -2.0]
     assert changed(after[0], state_of(job)) == set()
 
 
