@@ -218,7 +218,9 @@ def test_a_hook_that_returns_instead_of_registering_is_set_aside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "make"), [("dataset", dataset), ("backbone", backbone), ("target", target)], ids=lambda value: str(value)
+    ("kind", "make"),
+    [("dataset", dataset), ("backbone", backbone), ("target", target)],
+    ids=["dataset", "backbone", "target"],
 )
 def test_a_taken_name_sets_the_later_plugin_aside_naming_the_owner(kind: str, make: Callable[[str], object]) -> None:
     first = candidate(plugin(**{f"{kind}s": lambda register: register(make("x"))}), name="first")

@@ -60,7 +60,7 @@ class EndAt(SilentReporter):
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that was ended in the middle of its second phase, the weights that it would have ended with, and its data."""
+    """A run that was ended in its second phase, its pictures, and the weights that it would have ended with."""
 
     run: Path
     pictures: Path
@@ -160,27 +160,18 @@ def test_a_run_that_was_ended_before_it_had_written_down_its_data_begins_anew(en
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("lr", 0.1, "--lr 0.1 cannot be said when a run is resumed: it was begun with 0.003."),
-        ("seed", 1, "--seed 1 cannot be said when a run is resumed: it was begun with 42."),
-        (
-            "backbone",
-            "resnet18",
-            "--backbone resnet18 cannot be said when a run is resumed: it was begun with squeezenet1_1.",
-        ),
-        ("test_share", 0.2, "--test-share 0.2 cannot be said when a run is resumed: it was begun with 0.0."),
-        ("monitor", "ece", "--monitor ece cannot be said when a run is resumed: it was begun with None."),
-    ],
+    ("name", "value", "before"),
+    [("lr", 0.1, 0.003), ("backbone", "resnet18", "squeezenet1_1"), ("test_share", 0.2, 0.0), ("monitor", "ece", None)],
 )
 def test_an_option_that_would_make_another_run_is_refused_with_those_that_may_change(
-    ended: Ended, name: str, value: object, said: str
+    ended: Ended, name: str, value: object, before: object
 ) -> None:
-    rest = (
-        " What may change is --data, --cache-gb, --checkpoint-seconds, --max-minutes, --target, --max-drop, --track; "
-        "start a new run for anything else."
-    )
-    with refused(ConfigError, said + rest):
+    with refused(
+        ConfigError,
+        f"--{name.replace('_', '-')} {value} cannot be said when a run is resumed: it was begun with {before}. What may "
+        "change is --data, --cache-gb, --checkpoint-seconds, --max-minutes, --target, --max-drop, --track; start a new "
+        "run for anything else.",
+    ):
         resume(ended, **{name: value})
 
 
@@ -266,8 +257,16 @@ def test_a_run_that_never_wrote_down_its_options_is_refused(ended: Ended) -> Non
         resume(ended)
 
 
-@pytest.mark.parametrize("name", ["data.json", "split.csv", "versions.json"])
-@pytest.mark.parametrize("content", [None, b"\xff{", b"part,label\n1,2\n"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.json", None),
+        ("data.json", b"\xff{"),
+        ("split.csv", None),
+        ("split.csv", b"part\n1\n"),
+        ("versions.json", b"{"),
+    ],
+)
 def test_records_that_are_damaged_are_refused(ended: Ended, name: str, content: bytes | None) -> None:
     if content is None:
         (ended.run / name).unlink()

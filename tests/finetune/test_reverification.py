@@ -171,13 +171,11 @@ def test_pictures_that_all_show_the_same_have_no_score(trained_on_table: Any, tm
     with pytest.raises(DataError) as caught:
         verified(tmp_path / "model.onnx", data=tmp_path / "one.csv")
 
-    assert (
-        str(caught.value)
-        == {
-            "multi-label": f"{tmp_path}/one.csv: the label 'red' applies to no picture. Leave its column out.",
-            "regression": f"The r2 of --data {tmp_path}/one.csv is undefined: its pictures all show the same. Give others.",
-        }[trained_on_table.result.task]
-    )
+    said = {
+        "multi-label": "{}: the label 'red' applies to no picture. Leave its column out.",
+        "regression": "The r2 of --data {} is undefined: its pictures all show the same. Give others.",
+    }
+    assert str(caught.value) == said[trained_on_table.result.task].format(tmp_path / "one.csv")
 
 
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────────
