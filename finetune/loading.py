@@ -68,3 +68,5 @@ def check_dataset(dataset: Dataset) -> None:
             f"{what} holds {len(dataset.examples)} pictures of {len(dataset.labels)} {kind}; {least} needed. "
             "Check --data."
         )
+    if dataset.task == "multi-label" and (divided := [label for label in dataset.labels if "|" in label]):
+        raise DataError(f"{what} has the label '{divided[0]}', and '|' separates labels in tables. Rename it.")

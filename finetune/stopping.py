@@ -37,8 +37,8 @@ class Terminated(SystemExit):
 def resumable(run: Path, note: Callable[[str], None]) -> Iterator[None]:
     """Say how to go on with the run in the folder ``run`` where a signal or a lack of room or memory ends the block.
 
-    ``note`` is given the sentence. Wherever a signal came, ``Interrupted`` or ``Terminated`` is raised in the place of
-    what it raised.
+    Wherever a signal came, ``Interrupted`` or ``Terminated`` is raised in the place of what it raised; what else ends
+    the block keeps its own words, and ``note`` is given a sentence.
     """
     try:
         yield
@@ -48,9 +48,7 @@ def resumable(run: Path, note: Callable[[str], None]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code != TERMINATED:
             raise
-        ending = _ending(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM, run)
-        note(f"{ending}.")
-        raise ending from error
+        raise _ending(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM, run) from error
 
 
 def _ending(by: signal.Signals, run: Path | None) -> Interrupted | Terminated:

@@ -16,7 +16,11 @@ def verify(
     *,
     run: Annotated[Path | None, Parameter(help="The run's folder. [default: the model's own, where it is one]")] = None,
     data: Annotated[
-        Path | None, Parameter(help="Where the pictures are now, if they moved; without a run: pictures to score.")
+        Path | None,
+        Parameter(
+            help="Where the pictures are now, if they moved; without a run: labelled pictures to score, a folder, or a "
+            "table with a column for each of several labels or values."
+        ),
     ] = None,
     json: Annotated[bool, Parameter(negative=(), help="Print one JSON object.")] = False,
 ) -> None:

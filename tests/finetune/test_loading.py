@@ -48,3 +48,10 @@ def test_one_label_or_value_is_enough_where_it_is_not_told_apart_from_others(tas
 def test_a_data_set_without_a_value_is_refused() -> None:
     with pytest.raises(DataError, match=r"holds 0 pictures of 0 label\(s\); at least one is needed\. Check --data\."):
         check_dataset(Dataset(name="pets", examples=(), labels=(), source="", licence="", task="regression"))
+
+
+def test_of_several_labels_none_may_hold_what_separates_them_in_tables() -> None:
+    given = Example(path=Path("a.jpg"), labels=("cat|dog",))
+    dataset = Dataset(name="pets", examples=(given,), labels=("cat|dog",), source="", licence="", task="multi-label")
+    with pytest.raises(DataError, match=r"has the label 'cat\|dog', and '\|' separates labels in tables\. Rename it"):
+        check_dataset(dataset)

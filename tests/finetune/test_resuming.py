@@ -168,9 +168,9 @@ def test_an_option_that_would_make_another_run_is_refused_with_those_that_may_ch
 ) -> None:
     with refused(
         ConfigError,
-        f"--{name.replace('_', '-')} {value} cannot be said when a run is resumed: it was begun with {before}. What may "
-        "change is --data, --cache-gb, --checkpoint-seconds, --max-minutes, --target, --max-drop, --track; start a new "
-        "run for anything else.",
+        f"--{name.replace('_', '-')} {value} cannot be said when a run is resumed: it was begun with {before}. What "
+        "may change is --data, --cache-gb, --checkpoint-seconds, --max-minutes, --target, --max-drop, --track; start a "
+        "new run for anything else.",
     ):
         resume(ended, **{name: value})
 

@@ -19,7 +19,7 @@ NURSERY = Path(__file__).with_name("nursery.py")
 
 OPTIONS = (
     *("--backbone", "squeezenet1_1", "--weights", "none", "--image-size", "32", "--batch-size", "4"),
-    *("--strategy", "finetune", "--freeze-epochs", "4", "--epochs", "3", "--views", "4"),
+    *("--strategy", "finetune", "--freeze-epochs", "3", "--epochs", "2", "--views", "4"),
     *("--checkpoint-seconds", "0", "--cache-gb", "0"),
 )
 """Two phases with a checkpoint at every step."""
@@ -69,8 +69,8 @@ class Nursery:
     ) -> Ending:
         """Run ``finetune``; see the nursery's own description of what it can do to a run.
 
-        With ``after_s``, the run is signalled so long after it said a line that begins with ``marker``, or after that
-        came up in a file of the pattern ``watched``.
+        With ``after_s``, the run is signalled so long after it said a line that begins with ``marker``, or after a file of
+        the pattern ``watched`` was written that holds it.
         """
         request = {
             "arguments": list(map(str, arguments)),

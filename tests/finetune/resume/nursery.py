@@ -1,7 +1,7 @@
 """Runs of the command line as processes of their own, born from one that has torch loaded already.
 
 Reads one JSON object per line from stdin: ``arguments`` of ``finetune``; ``marker``, the beginning of a line that the
-run says (empty: none), or where ``watched`` is the pattern of a file, a text that comes up in such a file; ``after_s``,
+run says (empty: none), or where ``watched`` is the pattern of a file, a text that is in it when it is written anew; ``after_s``,
 how long after that the run gets the ``signals`` (null: never); and the ``limits``, by the names of ``resource``, under
 which it runs. Answers each with one line: how it ended (exit status, negative for a signal) and what it said on stderr.
 """
@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def born(arguments: list[str], limits: dict[str, int]) -> tuple[int, int]:
             main(arguments)
         except SystemExit as ending:
             status = ending.code if isinstance(ending.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(status)
@@ -54,12 +57,15 @@ def limit(limits: dict[str, int]) -> None:
         resource.setrlimit(getattr(resource, name), (most + taken, resource.RLIM_INFINITY))
 
 
-def is_time(said: str, marker: str, watched: str) -> bool:
-    """Whether a run has come to where it is to be signalled."""
-    if not watched:
-        return any(line.startswith(marker) for line in said.splitlines())
-    folder, _, pattern = watched.partition("*")
-    return any(marker in path.read_text() for path in Path(folder).glob(f"*{pattern}"))
+def contents(pattern: str) -> set[str]:
+    """Return what files of a pattern hold."""
+    folder, _, name = pattern.partition("*")
+    return {path.read_text() for path in Path(folder).glob(f"*{name}")} if pattern else set()
+
+
+def is_marked(text: str, request: dict[str, Any]) -> bool:
+    """Whether a line begins with the marker, or a file holds it."""
+    return request["marker"] in text if request["watched"] else text.startswith(request["marker"])
 
 
 def send(child: int, signals: list[str]) -> None:
@@ -73,8 +79,10 @@ def send(child: int, signals: list[str]) -> None:
 def followed(child: int, stderr: int, request: dict[str, Any]) -> dict[str, Any]:
     """Read what a run says, signal it when it is time, and return how it ended."""
     said, deadline, waiting = "", float("inf"), request["after_s"] is not None
+    before = contents(request["watched"])
     while True:
-        if waiting and is_time(said, request["marker"], request["watched"]):
+        lines = contents(request["watched"]) - before if request["watched"] else said.splitlines()
+        if waiting and any(is_marked(line, request) for line in lines):
             waiting, deadline = False, time.monotonic() + request["after_s"]
         if time.monotonic() >= deadline:
             deadline = float("inf")
