@@ -17,11 +17,26 @@ from finetune.errors import ModelError, PluginError
 from finetune.evaluating import Scores, scores_of
 from finetune.plugins import blaming, load_function
 from finetune.preparation import Job
-from finetune.run_folder import UNVERIFIED, VERIFICATION, RunFolder
+from finetune.run_folder import (
+    CONFIG,
+    DATA,
+    HISTORY,
+    LOCK,
+    SPLIT,
+    STATUS,
+    UNVERIFIED,
+    VERIFICATION,
+    VERSIONS,
+    WEIGHTS,
+    RunFolder,
+)
 from finetune.training.objective import Objective
 from finetune.types import Artifact, ExportRequest, ExportTarget, Reporter, Verification
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
+
+RECORDS = (STATUS, CONFIG, VERSIONS, DATA, SPLIT, HISTORY, WEIGHTS, VERIFICATION, LOCK, "checkpoints")
+"""What a run has written about itself: no artifact, whatever else says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +71,7 @@ def export_and_verify(
     ``reference`` holds the trained network's answers to the validation pictures, float32 (N, K). Raises
     ``ModelError`` at the first artifact that answers differently; it stays under a name that says it failed.
     """
-    _clear(folder)
+    clear_exports(folder)
     exports: dict[str, Export] = {}
     for name in dict.fromkeys(("onnx", *job.config.target)):
         target = job.intent.plugins.find_target(name)
@@ -82,18 +97,24 @@ def export_and_verify(
     return exports
 
 
-def _clear(folder: RunFolder) -> None:
+def clear_exports(folder: RunFolder) -> None:
     """Remove what an earlier attempt at this run exported before it was stopped."""
     try:
         verified = json.loads((folder / VERIFICATION).read_text(encoding="utf-8"))
-        names = [Path(each["file"]).name for each in verified]  # whatever the file says, nothing outside the folder
+        names = [each["file"] for each in verified]
     except (OSError, ValueError, TypeError, KeyError):  # none, or damaged: then nothing had its name yet
         return
-    for artifact in (folder / name for name in names):
+    for artifact in (folder / name for name in names if _is_name_of_an_artifact(name)):
         if artifact.is_dir():
             shutil.rmtree(artifact)
         else:
             artifact.unlink(missing_ok=True)
+
+
+def _is_name_of_an_artifact(name: object) -> bool:
+    """Whether it names one entry of the run's folder that is none of its records: a file says so, and may be forged."""
+    is_entry = isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name
+    return is_entry and name not in RECORDS
 
 
 def _judge(

@@ -49,7 +49,7 @@ PACKAGES = (
 def write_inputs(folder: RunFolder, job: Job) -> None:
     """Write the resolved options, the versions, the state of the data and the split."""
     folder.write(run_folder.CONFIG, to_toml(job.config))
-    folder.write_json(run_folder.VERSIONS, {**versions(), "plugins": _plugins(job)})
+    folder.write_json(run_folder.VERSIONS, {**versions(), "plugins": plugins_of(job)})
     folder.write_json(run_folder.DATA, _data(job))
     folder.write_csv(run_folder.SPLIT, ("part", "label", "path", "sha256"), list(split_rows(job)))
 
@@ -81,7 +81,8 @@ def split_rows(job: Job) -> Iterator[tuple[str, str, Path, str]]:
         yield from ((part, text_of(e, job.dataset.task), e.path, hashes[e.path]) for e in examples)
 
 
-def _plugins(job: Job) -> dict[str, str]:
+def plugins_of(job: Job) -> dict[str, str]:
+    """Return the distribution, with its version, that each registered thing in use comes from."""
     plugins, config = job.intent.plugins, job.config
     used = {"dataset": job.intent.spec.name, "backbone": job.intent.backbone.name}
     targets = {name: plugins.origin("target", name) for name in ("onnx", *config.target)}

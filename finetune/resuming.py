@@ -16,7 +16,7 @@ from finetune.config import RunConfig, RunOptions, flag, read_file, resolve, to_
 from finetune.errors import ConfigError, DataError
 from finetune.intent import Intent, discover
 from finetune.preparation import Job
-from finetune.records import CHECKPOINTS, split_rows, versions
+from finetune.records import CHECKPOINTS, plugins_of, split_rows, versions
 from finetune.run_folder import RunFolder
 
 MAY_CHANGE = ("data", "cache_gb", "checkpoint_seconds", "max_minutes", "target", "max_drop", "track")
@@ -76,9 +76,12 @@ def check_same(folder: RunFolder, job: Job) -> tuple[str, ...]:
             f"The pictures or labels of '{job.dataset.name}' are not those that the run was begun with "
             f"({_difference(folder, job)}). Put them back, or start a new run."
         )
-    if _rows(folder) != sorted((part, label, sha256) for part, label, _, sha256 in split_rows(job)):
-        raise DataError("The pictures are divided otherwise than when the run was begun. Start a new run.")
-    return tuple(_changed_versions(_json(folder, run_folder.VERSIONS)))
+    if _rows(folder) != [(part, label, sha256) for part, label, _, sha256 in split_rows(job)]:
+        raise DataError(  # in this order they come into batches
+            "The pictures are divided otherwise, or have other names, than when the run was begun. Put them back, or "
+            "start a new run."
+        )
+    return tuple(_changed_versions(_json(folder, run_folder.VERSIONS), job))
 
 
 def _difference(folder: RunFolder, job: Job) -> str:
@@ -90,16 +93,19 @@ def _difference(folder: RunFolder, job: Job) -> str:
 def _rows(folder: RunFolder) -> list[tuple[str, str, str]]:
     rows = csv.DictReader(io.StringIO(_text(folder, run_folder.SPLIT), newline=""))
     try:
-        return sorted((row["part"], row["label"], row["sha256"]) for row in rows)
+        return [(row["part"], row["label"], row["sha256"]) for row in rows]
     except (KeyError, TypeError) as error:
         raise ConfigError(_damaged(folder / run_folder.SPLIT)) from error
 
 
-def _changed_versions(before: Mapping[str, Any]) -> list[str]:
+def _changed_versions(before: Mapping[str, Any], job: Job) -> list[str]:
+    plugins = {f"the plugin of the {kind}": origin for kind, origin in before.get("plugins", {}).items()}
+    then = {**before, **plugins}
+    now = {**versions(), **{f"the plugin of the {kind}": origin for kind, origin in plugins_of(job).items()}}
     return [
-        f"{name} was {before[name]} and is {now}: the run goes on, and ends with other weights than without a stop."
-        for name, now in versions().items()
-        if before.get(name, now) != now
+        f"{name} was {then[name]} and is {found}: the run goes on, and may end with other weights than without a stop."
+        for name, found in now.items()
+        if then.get(name, found) != found
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from finetune import records, resuming
 from finetune.clock import Clock
 from finetune.config import RunOptions
-from finetune.errors import ConfigError
+from finetune.errors import ConfigError, ResourceError
 from finetune.evaluating import evaluate
 from finetune.exporting import export_and_verify, score_test_part
 from finetune.intent import Intent, discover
@@ -63,7 +63,8 @@ def finished(folder: RunFolder) -> Iterator[None]:
     """Record a run while it lasts, and let go of its checkpoints once it is written down that it is done."""
     with folder.recorded():
         yield
-    Checkpoints(folder / records.CHECKPOINTS).remove()
+    with suppress(ResourceError):  # the run is done, and what is left of them does no harm
+        Checkpoints(folder / records.CHECKPOINTS).remove()
 
 
 def _prepared(options: RunOptions, config_file: Path | None, reporter: Reporter) -> Job:

@@ -288,10 +288,10 @@ class RunResult:
     ``value`` is the headline ``metric`` of the trained network on the validation pictures, ``interval`` its 95 %
     interval, ``exported_value`` the exported file's; ``scores`` are all metrics, ``test_scores`` those of the exported
     file on the test part, empty where there is none. ``ece_before`` and ``ece_after`` are the expected calibration
-    errors without and with the ``temperature``. ``phases`` are the ``monitor`` metric of each phase's best epoch,
-    ``kept`` the phase whose weights were exported. ``verdict`` says whether fine-tuning beat the probe, ``reasons`` why
-    'auto' went as far as it did. ``seconds`` are wall-clock, per stage and ``total``; ``onnx_bytes`` is the size of
-    the file.
+    errors without and with the ``temperature``, on the pictures that it was fitted to. ``phases`` are the ``monitor``
+    metric of each phase's best epoch, ``kept`` the phase whose weights were exported. ``verdict`` says whether
+    fine-tuning beat the probe, ``reasons`` why 'auto' went as far as it did. ``seconds`` are wall-clock, per stage and
+    ``total``; ``onnx_bytes`` is the size of the file.
     """
 
     run: Path

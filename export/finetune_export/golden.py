@@ -6,7 +6,7 @@ rules decide:
 - The preprocessed pixels must be the same, bit for bit. Only JPEG is excused, since its standard lets decoders round
   differently: there, other pixels are reported and the answer decides.
 - No answer may differ by more than the tolerance, which depends on the network's arithmetic; that of a value is
-  measured in units of its scale. Labels are not compared on their own: beyond the tolerance they cannot change, and
+  measured in units of its scale, without what float32 cannot express. Labels are not compared on their own: beyond the tolerance they cannot change, and
   within it, a tie on a generated picture would refuse a sound model.
 """
 
@@ -25,6 +25,7 @@ from finetune_export import image, strict_json
 from finetune_export.contract import GOLDEN_KEY, Contract, Precision, Preprocessing
 from finetune_export.errors import ImageError, ModelError
 from finetune_export.golden_pictures import pictures
+from finetune_export.verify import differences
 
 __all__ = ["MAX_DIFFERENCE", "Golden", "check", "dump", "make", "parse", "pictures"]
 
@@ -111,7 +112,7 @@ def _compare_answers(pair: Golden, answers: NDArray[np.float32], contract: Contr
     if len(answers) != len(pair.answers):
         raise ModelError(f"golden picture {pair.name}: {len(answers)} answers, {len(pair.answers)} at export")
     allowed = MAX_DIFFERENCE[contract.precision]
-    difference = float((np.abs(answers - np.array(pair.answers)) / np.array(contract.units)).max())
+    difference = float(differences(answers.astype(np.float64), np.array(pair.answers), contract).max())
     if not difference <= allowed:  # so that NaN is refused
         what, unit = ("a value", " of its scale") if contract.task == "regression" else ("a probability", "")
         raise ModelError(

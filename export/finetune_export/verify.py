@@ -17,6 +17,8 @@ AT_THRESHOLD = 1e-4
 """How near to its threshold a probability counts as on either side of it."""
 SAME_VALUE = 1e-3
 """By how much of their scale two values may differ and still count as the same."""
+EXCUSED_STEPS = 2
+"""How many steps of float32 two values may lie apart before their difference counts."""
 
 Exact = NDArray[np.float64]
 """Answers as Python has them: a threshold is not to be rounded to float32 before it is compared."""
@@ -27,8 +29,7 @@ class Agreement:
     """How alike two models answered ``compared`` pictures; ``worst`` is the index of the one they differ on most.
 
     ``agreement`` is the share of pictures (0..1) on which they say the same: the same top-1 label, the same labels
-    given, or the same values. ``max_difference`` is the largest difference of a probability, or of a value in units of
-    its scale; NaN if any answer is.
+    given, or the same values. ``max_difference`` is the largest of their ``differences``; NaN if any answer is.
     """
 
     compared: int
@@ -46,7 +47,7 @@ def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32], cont
       each of them counts as top-1.
     - Several labels: the same ones reach their thresholds. A probability within ``AT_THRESHOLD`` of its threshold
       counts as either.
-    - Regression: no value differs by more than ``SAME_VALUE`` of its scale.
+    - Regression: no value differs by more than ``SAME_VALUE`` of its scale, as ``differences`` counts.
 
     Raises ``ModelError`` if the shapes differ or do not fit the labels, or nothing is compared.
     """
@@ -57,12 +58,26 @@ def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32], cont
             f"both have to be (pictures, {wide}), with at least one picture"
         )
     first, second = reference.astype(np.float64), candidate.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # infinity minus infinity: the NaN is the answer
-        differences = (np.abs(first - second) / contract.units).max(axis=1)  # (N,)
-    same = differences <= SAME_VALUE if contract.scaling else _same_labels(first, second, contract)
-    worst = int(differences.argmax())  # the first NaN, if there is one
-    agreement = float((same & ~np.isnan(differences)).mean())
-    return Agreement(len(reference), agreement, float(differences[worst]), worst)
+    apart = differences(first, second, contract).max(axis=1)  # (N,)
+    same = apart <= SAME_VALUE if contract.scaling else _same_labels(first, second, contract)
+    worst = int(apart.argmax())  # the first NaN, if there is one
+    agreement = float((same & ~np.isnan(apart)).mean())
+    return Agreement(len(reference), agreement, float(apart[worst]), worst)
+
+
+def differences(first: Exact, second: Exact, contract: Contract) -> Exact:
+    """Return by how much answers (..., K) differ: probabilities as they are, values in units of their scale.
+
+    Of the difference of two values, ``EXCUSED_STEPS`` of float32 at the larger one do not count. NaN where either is.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity minus infinity: the NaN is the answer
+        apart = np.abs(first - second)
+        if contract.scaling:
+            # Adding a large offset rounds to the steps that float32 has there, and two sound runtimes may round to
+            # neighbouring ones: at 300 kelvin a step is 3e-5, which to a scale of 0.1 is more than an export may differ.
+            larger = np.maximum(np.abs(first), np.abs(second)).astype(np.float32)
+            apart = np.maximum(apart - EXCUSED_STEPS * np.spacing(larger).astype(np.float64), 0)
+        return np.asarray(apart / contract.units)
 
 
 def _same_labels(first: Exact, second: Exact, contract: Contract) -> NDArray[np.bool_]:

@@ -119,7 +119,7 @@ def _scored(metric: str, scores: Mapping[str, float], interval: tuple[float, flo
 
 
 def _calibration(result: RunResult) -> str:
-    errors = f"expected error {result.ece_before:.3f} without, {result.ece_after:.3f} with it"
+    errors = f"expected error {result.ece_before:.3f} without, {result.ece_after:.3f} with it, on what it was fitted to"
     return f"temperature {result.temperature:.2f}: {errors}"
 
 

@@ -205,7 +205,7 @@ class Trainer:
         self._reporter.end()
         with torch.no_grad():
             logits = linear(seen[1])
-        return self.objective.score(logits, self.valid_targets), found.temperature
+        return self.objective.score(logits / found.temperature, self.valid_targets), found.temperature
 
     @_plain_errors()
     def stage_features(self, indices: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
@@ -356,7 +356,8 @@ class Trainer:
     def seconds_per_picture(self) -> float:
         """Return what it takes to ask the network about a validation picture, from its file on, in seconds."""
         started = time.monotonic()
-        self._asked_about_pictures()([0])
+        with torch.no_grad():
+            self._asked_about_pictures()([0])
         return time.monotonic() - started
 
     def snapshot(self) -> dict[str, Tensor]:

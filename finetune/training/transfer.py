@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +86,8 @@ def _wins(step: Step, trainer: Trainer, clock: Clock, save: Callable[[], None]) 
     _take(step, trainer, clock, save)
     if step.name not in outcome.scores:
         return False  # the time is up
-    others = [merit(value) for name, value in outcome.scores.items() if name != step.name]
-    if merit(outcome.scores[step.name]) > max(others):
+    before = takewhile(lambda name: name != step.name, outcome.scores)
+    if merit(outcome.scores[step.name]) > max(merit(outcome.scores[name]) for name in before):
         return True
     outcome.reasons += (f"{step.name} brought nothing, so nothing more was tried.",)
     return False
@@ -119,6 +120,8 @@ def _worth_trying(later: Sequence[Step], trainer: Trainer, seed: int) -> Sequenc
         outcome.reasons += advice.reasons[-1:]
         return ()
     tried = later[:1] if advice.size == "small" else later
+    if not tried:
+        return ()
     outcome.reasons += (f"Worth trying beyond the probe: {', then '.join(step.name for step in tried)}.",)
     return tried
 

@@ -3,7 +3,7 @@
  *
  * Two rules decide, the same as in `finetune_export.golden`: preprocessed pixels have to be equal (JPEG is excused, its
  * standard lets decoders round differently), and no answer may differ by more than the arithmetic allows; that of a
- * value is measured in units of its scale.
+ * value is measured in units of its scale, without what float32 cannot express.
  */
 
 import { unitsOf } from "./contract.js";
@@ -12,6 +12,8 @@ import { toPixels } from "./preprocessing.js";
 import { sha256 } from "./sha256.js";
 
 const MAX_DIFFERENCE = { fp32: 1e-3, fp16: 0.05, int8: 0.1 };
+const EXCUSED_STEPS = 2; // of float32, by which two values may lie apart before their difference counts
+const SIGNIFICAND_BITS = 23; // of float32
 const JPEG_START = "/9"; // in base64
 
 /**
@@ -42,12 +44,27 @@ async function comparePixels(pair, pixels) {
 
 function compareAnswers(pair, answers, contract) {
   const allowed = MAX_DIFFERENCE[contract.precision];
-  const units = unitsOf(contract);
-  const difference = Math.max(...pair.answers.map((expected, i) => Math.abs(answers[i] - expected) / units[i]));
+  const difference = Math.max(...differences(answers, pair.answers, contract));
   if (answers.length === pair.answers.length && difference <= allowed) return; // so that NaN is refused
   const [what, unit] = contract.task === "regression" ? ["a value", " of its scale"] : ["a probability", ""];
   throw new Error(
     `golden picture ${pair.name}: ${what} differs by ${difference.toPrecision(2)}${unit} from the one at export, ` +
       `${allowed} is allowed; get the model file again, or use another browser`,
   );
+}
+
+/** Return by how much answers differ, as `finetune_export.verify.differences` does; it says what is excused, and why. */
+function differences(answers, others, contract) {
+  const units = unitsOf(contract);
+  return others.map((expected, i) => {
+    const apart = Math.abs(answers[i] - expected);
+    if (contract.task !== "regression") return apart / units[i];
+    const larger = Math.max(Math.abs(answers[i]), Math.abs(expected));
+    return Math.max(apart - EXCUSED_STEPS * stepAt(larger), 0) / units[i];
+  });
+}
+
+/** Return how far the float32 numbers around a number, at least 0, lie apart. */
+function stepAt(number) {
+  return 2 ** (Math.floor(Math.log2(number)) - SIGNIFICAND_BITS);
 }

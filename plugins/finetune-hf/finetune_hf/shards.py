@@ -124,8 +124,14 @@ def _arrow_files(folder: Path) -> list[Path]:
 
 
 def _own(name: object) -> str:
-    """Return the last part of a name: what a stranger wrote down must not lead elsewhere."""
-    return PurePosixPath(str(name)).name
+    """Return the last part of a name: what a stranger wrote down must not lead elsewhere.
+
+    Raises ``DataError`` where that is no name of an entry.
+    """
+    own = PurePosixPath(str(name)).name
+    if own in ("", ".", ".."):
+        raise DataError(f"The data set names '{name}' as one of its files, which is none. Copy the whole folder again.")
+    return own
 
 
 def _json(path: Path, key: str, kind: Any) -> Any:

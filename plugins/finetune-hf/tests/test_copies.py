@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from finetune.errors import DataError
 from finetune.types import Dataset
 
 Rows = Callable[..., list[dict[str, Any]]]
@@ -195,6 +196,17 @@ def test_a_folder_without_a_set_is_refused(tmp_path: Path, refusal: Callable[...
     assert refusal(tmp_path / "empty") == (
         "empty holds no data set: neither what Dataset.save_to_disk wrote, or Parquet files."
     )
+
+
+@pytest.mark.parametrize("split", ["..", ".", "", "train/.."])
+def test_a_split_that_would_lead_out_of_the_folder_is_refused(
+    saved: Callable[..., Path], loaded: Callable[..., Dataset], pets: Rows, split: str
+) -> None:
+    copy = saved({"train": pets(4)})
+    (copy / "dataset_dict.json").write_text(json.dumps({"splits": [split]}))
+
+    with pytest.raises(DataError, match="which is none. Copy the whole folder again"):
+        loaded(copy)
 
 
 @pytest.mark.parametrize("name", ["dataset_dict.json", "train/state.json", "train/dataset_info.json"])

@@ -69,8 +69,8 @@ class Nursery:
     ) -> Ending:
         """Run ``finetune``; see the nursery's own description of what it can do to a run.
 
-        With ``after_s``, the run is signalled so long after it said a line that begins with ``marker``, or after a file of
-        the pattern ``watched`` was written that holds it.
+        With ``after_s``, the run is signalled so long after it said a line that begins with ``marker``, or after it
+        wrote a file of the pattern ``watched`` that holds it.
         """
         request = {
             "arguments": list(map(str, arguments)),
