@@ -13,26 +13,31 @@ from finetune import run_folder
 from finetune.clock import Clock
 from finetune.config import RunOptions, read_file, to_toml
 from finetune.errors import ConfigError
-from finetune.evaluation.catalogue import HEADLINE, shown
+from finetune.evaluation.catalogue import shown
 from finetune.intent import Intent, discover
-from finetune.preparation import PicturesRead, prepare, read_pictures
+from finetune.preparation import Job, PicturesRead, divide, prepare, read_pictures
 from finetune.records import METRICS
 from finetune.reporting import SILENT
-from finetune.resuming import intent_of
+from finetune.resuming import check_same, intent_of
 from finetune.run import carry_out, finished, go_on
 from finetune.run_folder import RunFolder
-from finetune.stopping import resumable
+from finetune.stopping import Stop, resumable
+from finetune.training.strategies import ready
 from finetune.types import Reporter
 
 SUMMARY = "folds.json"
+LEAST_MINUTES = 0.1
+"""What a fold is given of --max-minutes even where nothing is left: the least that the option may say."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
     """What the folds came to: ``scores`` are each metric's mean and standard deviation (n - 1) over them.
 
-    ``values`` are the headline ``metric`` of each fold. Every fold has a run folder with an exported model of its own;
-    which to deploy cross-validation does not say, for that train once without folds.
+    ``values`` are the headline ``metric`` of each fold, ``test_scores`` as ``scores``, of the one test part that all
+    folds share; empty where there is none. Epoch, temperature and thresholds of a fold are chosen on the pictures that
+    score it, so that ``values`` and ``scores`` flatter a little; ``test_scores`` do not. Every fold has a run folder
+    with an exported model of its own; which to deploy cross-validation does not say, for that train once without folds.
     """
 
     run: Path
@@ -40,6 +45,7 @@ class CrossValidation:
     metric: str
     values: tuple[float, ...]
     scores: dict[str, tuple[float, float]]
+    test_scores: dict[str, tuple[float, float]]
     seconds: dict[str, float]
 
     def rows(self) -> list[tuple[str, str]]:
@@ -47,7 +53,9 @@ class CrossValidation:
         each = "  ".join(shown(self.metric, value) for value in self.values)
         return [
             ("folds", f"{self.metric} {each}"),
-            *((name, f"{shown(name, mean)} ± {shown(name, spread)}") for name, (mean, spread) in self.scores.items()),
+            *((name, _shown(name, found)) for name, found in self.scores.items()),
+            ("note", "epoch, temperature, thresholds of a fold are chosen on what scores it, which flatters a little"),
+            *((f"test {name}", _shown(name, found)) for name, found in self.test_scores.items()),
             ("seconds", "  ".join(f"{stage} {spent:.1f}" for stage, spent in self.seconds.items())),
             ("run", str(self.run)),
             ("next", "train the network to deploy without --folds"),
@@ -63,19 +71,26 @@ def cross_validate(
 ) -> CrossValidation:
     """Train and export one network for each of ``folds`` parts of the pictures, and return what they came to.
 
-    The pictures are read once, and what is frozen is computed once for all folds. With ``resume``, folds that are done
-    stay as they are, and the one that was stopped goes on. Raises what ``finetune.run`` does, at the first fold.
+    The pictures are read once, and what is frozen is computed once for all folds. ``max_minutes`` are those of all
+    folds together: each may take an equal share of what is left when it begins. With ``resume``, folds that are done
+    stay as they are, and the one that was stopped goes on; the pictures have to be the same. Raises what
+    ``finetune.run`` does, and before the first fold is trained what can be known of any.
     """
     clock = Clock()
     if resume is not None:
         folder = RunFolder.reopen(Path(resume))
         with folder.recorded(), resumable(folder.path, reporter.note):
-            return _cross_validate(folder, intent_of(folder, options), clock, reporter, options)
+            intent = intent_of(folder, options)
+            with clock("prepare"):
+                pictures, job = _prepared(intent, reporter)
+                _refuse_other_pictures(folder, job, pictures, reporter)
+            return _cross_validate(folder, intent, pictures, clock, reporter, options)
     intent = discover(options, config_file)
-    _refuse_without_folds(intent)
+    with clock("prepare"):
+        pictures, _ = _prepared(intent, reporter)
     folder = RunFolder.create(intent.config.out, f"{intent.config.folds}-folds-{intent.spec.name}")
     with folder.recorded(), resumable(folder.path, reporter.note):
-        return _cross_validate(folder, intent, clock, reporter, options)
+        return _cross_validate(folder, intent, pictures, clock, reporter, options)
 
 
 def is_cross_validation(folder: Path) -> bool:
@@ -86,42 +101,81 @@ def is_cross_validation(folder: Path) -> bool:
     return config.get("folds") is not None and config.get("fold") is None
 
 
+def _prepared(intent: Intent, reporter: Reporter) -> tuple[PicturesRead, Job]:
+    """Return the pictures, and the job of the first fold, once each fold was found to be one that can be trained."""
+    _refuse_without_folds(intent)
+    pictures = read_pictures(intent, reporter)
+    return pictures, ready(intent, SILENT, pictures)  # what there is to say, each fold says
+
+
+def _refuse_other_pictures(folder: RunFolder, job: Job, pictures: PicturesRead, reporter: Reporter) -> None:
+    """Refuse to mix two data sets: a fold that was begun, be it done, has to be the one that it would be now."""
+    notes: dict[str, None] = {}
+    for fold in _numbers(job.intent):
+        if begun := _begun(folder, fold):
+            division = divide(pictures, replace(job.config, fold=fold))
+            notes |= dict.fromkeys(check_same(RunFolder(begun), replace(job, split=division)))
+    for note in notes:
+        reporter.note(note)
+
+
+def _numbers(intent: Intent) -> range:
+    return range(1, 1 + (intent.config.folds or 0))
+
+
 def _refuse_without_folds(intent: Intent) -> None:
     if intent.config.folds is None or intent.config.fold is not None:
         raise ConfigError("Cross-validation needs --folds, the number of parts, and no --fold; 5 is usual.")
 
 
 def _cross_validate(
-    folder: RunFolder, intent: Intent, clock: Clock, reporter: Reporter, options: RunOptions
+    folder: RunFolder, intent: Intent, pictures: PicturesRead, clock: Clock, reporter: Reporter, options: RunOptions
 ) -> CrossValidation:
-    _refuse_without_folds(intent)
     folder.write(run_folder.CONFIG, to_toml(intent.config))
-    pictures = read_pictures(intent, reporter)
-    runs, count = [], intent.config.folds or 0
-    for fold in range(1, count + 1):
-        reporter.note(f"Fold {fold} of {count}")
+    runs = {fold: begun for fold in _numbers(intent) if (begun := _begun(folder, fold)) and _is_done(begun)}
+    left = [fold for fold in _numbers(intent) if fold not in runs]
+    for done, fold in enumerate(left):
+        reporter.note(f"Fold {fold} of {intent.config.folds}")
+        minutes = _minutes(intent, clock, len(left) - done)
         with clock(f"fold {fold}"):
-            runs.append(_one(folder, fold, intent, pictures, reporter, options))
-    found = _summary(folder, runs, clock)
+            runs[fold] = _one(folder, fold, minutes, intent, pictures, reporter, options)
+    found = _summary(folder, [runs[fold] for fold in _numbers(intent)], clock)
     folder.write_json(SUMMARY, found)
     return found
 
 
+def _minutes(intent: Intent, clock: Clock, folds: int) -> float | None:
+    """Return an equal share of what is left of --max-minutes, for each of so many folds; None without a limit."""
+    if intent.config.max_minutes is None:
+        return None
+    return max(LEAST_MINUTES, Stop(intent.config.max_minutes, clock.started).remaining_s() / 60 / folds)
+
+
 def _one(
-    folder: RunFolder, fold: int, intent: Intent, pictures: PicturesRead, reporter: Reporter, options: RunOptions
+    folder: RunFolder,
+    fold: int,
+    minutes: float | None,
+    intent: Intent,
+    pictures: PicturesRead,
+    reporter: Reporter,
+    options: RunOptions,
 ) -> Path:
     """Train one fold, or what is left of it, and return its folder."""
-    begun = _begun(folder, fold)
-    if begun and _is_done(begun):
-        return begun
-    if begun:
+    clock = Clock()
+    if begun := _begun(folder, fold):
         child = RunFolder.reopen(begun)
         with finished(child):
-            return go_on(child, Clock(), reporter, options, pictures).run
-    job = prepare(replace(intent, config=replace(intent.config, fold=fold, out=folder.path)), reporter, pictures)
+            return go_on(child, clock, reporter, _limited(options, minutes), pictures).run
+    config = replace(intent.config, fold=fold, out=folder.path, max_minutes=minutes)
+    with clock("prepare"):
+        job = prepare(replace(intent, config=config), reporter, pictures)
     child = RunFolder.create(folder.path, f"fold-{fold}")
     with finished(child):
-        return carry_out(child, job, Clock(), reporter).run
+        return carry_out(child, job, clock, reporter).run
+
+
+def _limited(options: RunOptions, minutes: float | None) -> RunOptions:
+    return options if minutes is None else {**options, "max_minutes": minutes}
 
 
 def _begun(folder: RunFolder, fold: int) -> Path | None:
@@ -130,30 +184,46 @@ def _begun(folder: RunFolder, fold: int) -> Path | None:
 
 
 def _is_done(folder: Path) -> bool:
-    return bool(_json(folder / run_folder.STATUS)["status"] == "done")
+    return bool(_json(folder / run_folder.STATUS).get("status") == "done")
 
 
 def _summary(folder: RunFolder, runs: Sequence[Path], clock: Clock) -> CrossValidation:
-    scores = [_json(path / METRICS)["valid"]["values"] for path in runs]
-    metric = next(name for name in HEADLINE.values() if name in scores[0])
+    metrics = [_json(path / METRICS) for path in runs]
+    metric = metrics[0]["valid"]["headline"]
     return CrossValidation(
         run=folder.path,
         folds=tuple(runs),
         metric=metric,
-        values=tuple(each[metric] for each in scores),
-        scores={name: _mean_and_spread([each[name] for each in scores]) for name in _shared(scores)},
+        values=tuple(each["valid"]["values"][metric] for each in metrics),
+        scores=_over_folds([each["valid"]["values"] for each in metrics]),
+        test_scores=_over_folds([each["test"]["values"] if each["test"] else {} for each in metrics]),
         seconds=clock.total(),
     )
 
 
-def _shared(scores: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return the metrics that every fold has; one may be undefined where a fold lacks a label."""
-    return [name for name in scores[0] if all(name in each for each in scores)]
+def _over_folds(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+    """Return mean and spread of the metrics that every fold has; one may be undefined where a fold lacks a label."""
+    shared = [name for name in scores[0] if all(name in each for each in scores)]
+    return {name: _mean_and_spread([each[name] for each in scores]) for name in shared}
 
 
 def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values)
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _shown(metric: str, found: tuple[float, float]) -> str:
+    mean, spread = found
+    return f"{shown(metric, mean)} ± {shown(metric, spread)}"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return what a fold has recorded; raise ``ConfigError`` where that cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise TypeError
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path} is damaged or missing. Delete {path.parent} and repeat the command to train this fold anew."
+        ) from error
+    return content

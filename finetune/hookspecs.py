@@ -11,6 +11,18 @@ may leave out arguments that it does not need. Built-ins register through the sa
     def finetune_register_datasets(register):
         source = Source(name="web", summary="Where the pictures come from.")
         register(DatasetSpec(name="pets", summary="What they show.", sources=(source,), load="my_pets.data:load"))
+
+``load`` is given a ``DatasetRequest`` and returns a ``Dataset``, whose ``task`` says what its examples have, and whose
+``labels`` are the order of the outputs:
+
+    Example(path=path, label="cat")                      # task="single-label", of labels=("cat", "dog")
+    Example(path=path, labels=("sunny", "windy"))        # task="multi-label"; labels=() where none is right
+    Example(path=path, values=(4.5, 61.0))               # task="regression", of labels=("age", "weight")
+
+Each may have a ``part`` ('train', 'valid', 'test') where the data set is divided already, and a ``group``, such as the
+patient, which is never divided. A source says what its users may ask for: with ``accepts_data`` the request may have
+``data``, their own copy; with ``accepts_name`` a ``name``, under which the set is published; with ``has_columns`` its
+``columns`` count: the task, and which columns hold pictures, labels, parts and groups. All are in ``finetune.types``.
 """
 
 from __future__ import annotations
@@ -54,6 +66,6 @@ def finetune_register_targets(register: Callable[[ExportTarget], None]) -> None:
     """Offer export targets: call ``register`` once for each.
 
     Called once when plugins are loaded, each plugin by itself. What ``ExportTarget.export`` writes counts only
-    after it was compared with the trained network, from picture file to label. A name that is taken sets the
+    after it was compared with the trained network, from picture file to answer. A name that is taken sets the
     plugin aside. Since 0.1.
     """

@@ -12,7 +12,7 @@ from finetune.intent import discover
 from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
-from finetune.training.strategies import Fit, Step, phase_to_measure, plan
+from finetune.training.strategies import Fit, Step, phase_to_measure, plan, ready
 from finetune.types import Reporter
 
 RATE_CURVE = "lr_find.png"
@@ -69,9 +69,10 @@ class RunPlan:
 def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **options: Unpack[RunOptions]) -> RunPlan:
     """Resolve everything that ``finetune.run`` would, and train nothing.
 
-    With ``lr="find"`` the rates are relative to the rate that would be found. Raises as ``finetune.run`` does.
+    With ``lr="find"`` the rates are relative to the rate that would be found. Of ``folds`` without a ``fold``, all are
+    divided, and the first is shown. Raises what ``finetune.run`` or ``finetune.cross_validate`` does before training.
     """
-    job = prepare(discover(options, config_file), reporter)
+    job = ready(discover(options, config_file), reporter)
     config = job.config
     lr = 1.0 if config.lr == "find" else config.lr
     parts = (job.split.train, job.split.valid, job.split.test)
@@ -114,7 +115,7 @@ def find_rate(
 
     Raises as ``finetune.run`` does.
     """
-    from finetune.evaluation.plots import rate_curve
+    from finetune.training.plots import rate_curve
     from finetune.training.trainer import Trainer
 
     job: Job = prepare(discover(options, config_file), reporter)

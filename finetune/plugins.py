@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
-import finetune
-from finetune import hookspecs
+from finetune import __version__, hookspecs
 from finetune.config import resolve
 from finetune.errors import ConfigError, FinetuneError, PluginError
 from finetune.names import unknown_name
@@ -282,7 +281,7 @@ def _builtin_candidates() -> Iterator[Candidate]:
         yield Candidate(
             name=f"finetune.{module}",
             distribution="finetune",
-            version=finetune.__version__,
+            version=__version__,
             load=lambda name=f"finetune.builtin.{module}": _import(name),  # type: ignore[misc]
         )
 

@@ -99,8 +99,7 @@ def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None
     """
     config, found = intent.config, read or read_pictures(intent, reporter)
     dataset, audited = found.dataset, found.audit
-    division = split(audited, dataset, rules_of(config))
-    _refuse_unmeasurable(dataset, division, config.monitor)
+    division = divide(found, config)
     preprocessing, network, weights = _seeded(intent, len(dataset.labels))
     notes = (
         *dataset.notes,
@@ -138,15 +137,41 @@ def refuse_unsuitable(config: RunConfig, task: Task) -> None:
         raise ConfigError(unknown_name(f"--monitor for {task}", config.monitor, [m.name for m in metrics_of(task)]))
 
 
-def _refuse_unmeasurable(dataset: Dataset, division: Split, monitor: str | None) -> None:
+def divide(read: PicturesRead, config: RunConfig) -> Split:
+    """Return how a run divides the pictures; of ``folds`` without a ``fold``, the first, once each of them was tried.
+
+    Raises ``DataError`` for a part that cannot be learnt from or measured on, naming the fold, and what ``split`` does.
+    """
+    if config.folds is None:
+        return _measurable(read, config)
+    each = [config.fold] if config.fold else range(1, config.folds + 1)
+    divisions = [_measurable_fold(read, replace(config, fold=fold)) for fold in each]
+    return divisions[0]
+
+
+def _measurable_fold(read: PicturesRead, config: RunConfig) -> Split:
+    try:
+        return _measurable(read, config)
+    except DataError as error:
+        raise DataError(f"Fold {config.fold} of {config.folds}: {error}") from error
+
+
+def _measurable(read: PicturesRead, config: RunConfig) -> Split:
+    division = split(read.audit, read.dataset, rules_of(config))
+    _refuse_unmeasurable(read.dataset, division, config)
+    return division
+
+
+def _refuse_unmeasurable(dataset: Dataset, division: Split, config: RunConfig) -> None:
     """Refuse validation pictures that leave undefined what epochs are chosen and files are judged by."""
+    others = "--folds and --seed" if config.folds else "--valid-share and --split"
     targets = targets_of(division.valid, dataset.labels, dataset.task)
     none = np.zeros((len(targets), len(dataset.labels)), np.float32)  # whichever answers, it is undefined or it is not
-    for metric in (HEADLINE[dataset.task], monitor or HEADLINE[dataset.task]):
+    for metric in (HEADLINE[dataset.task], config.monitor or HEADLINE[dataset.task]):
         if np.isnan(score(metric, dataset.task, none, targets)):
             raise DataError(
                 f"The {metric} of the {len(targets)} validation pictures is undefined: they all show the same. "
-                "Hold out others, see --valid-share and --split."
+                f"Hold out others, see {others}."
             )
 
 

@@ -12,10 +12,9 @@ from typing import Any
 from finetune import run_folder
 from finetune.clock import Clock
 from finetune.config import to_toml
+from finetune.data.augmented_batch import augmented_batch
 from finetune.data.targets import text_of
 from finetune.evaluating import Evaluation, Scores
-from finetune.evaluation.augmented_batch import augmented_batch
-from finetune.evaluation.plots import learning_curve
 from finetune.exporting import Export
 from finetune.networks.weights import serialised
 from finetune.preparation import Job
@@ -23,6 +22,7 @@ from finetune.run_folder import RunFolder
 from finetune.training.history import Epoch
 from finetune.training.journal import Outcome
 from finetune.training.objective import Objective
+from finetune.training.plots import learning_curve
 from finetune.training.trainer import Trainer
 from finetune.training.transfer import verdict
 from finetune.types import RunResult

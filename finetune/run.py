@@ -24,7 +24,7 @@ from finetune.stopping import Stop, resumable
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.journal import Journal, Outcome
 from finetune.training.learner.trackers import Tracking, trackers
-from finetune.training.strategies import phase_to_measure, plan
+from finetune.training.strategies import phase_to_measure, plan, ready
 from finetune.training.trainer import Trainer
 from finetune.training.transfer import climb, follow, verdict
 from finetune.types import Reporter, RunResult
@@ -70,16 +70,7 @@ def finished(folder: RunFolder) -> Iterator[None]:
 def _prepared(options: RunOptions, config_file: Path | None, reporter: Reporter) -> Job:
     intent = discover(options, config_file)  # plugins, data set, backbone, targets; flags over file over recipe
     _refuse_all_folds(intent)
-    job = prepare(intent, reporter)  # pictures audited and split, network built, weights loaded
-    _refuse_impossible_steps(job)
-    return job
-
-
-def _refuse_impossible_steps(job: Job) -> None:
-    """Refuse a strategy that cannot be followed while there is no folder yet."""
-    plan(job.config, job.groups, 1.0, job.strategy, job.dataset.task)
-    if job.config.lr == "find":
-        phase_to_measure(job.config, job.groups, job.strategy)
+    return ready(intent, reporter)  # pictures audited and split, network built, weights loaded, steps possible
 
 
 def _refuse_all_folds(intent: Intent) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from finetune_export.contract import Contract
 
 Task = Literal["single-label", "multi-label", "regression"]
+"""What pictures show and models answer; the contract's own, without the numpy that importing it from there loads."""
 Part = Literal["train", "valid", "test"]
 
 
@@ -47,8 +48,8 @@ class Example:
     """One picture and what it shows, in the form that the data set's task has.
 
     A single ``label``; or ``labels``, which may be none at all; or ``values``, finite numbers in the order of the data
-    set's labels. ``part`` is where the data set says that the picture belongs, ``group`` what must not be divided
-    between parts: the patient, the animal, the scene.
+    set's labels. ``part`` is where the data set says that the picture belongs; None for all pictures but those of a
+    'test' part, or for none. ``group`` is what must not be divided between parts: the patient, the animal, the scene.
     """
 
     path: Path
@@ -235,9 +236,11 @@ class ExportTarget:
     """A registered export target; ``export`` names an ``(ExportRequest) -> Artifact`` function.
 
     An artifact counts only when its answers agree with the trained network's. Where it is ``judged_by`` its answers,
-    the share of equal top-1 labels is at least ``min_agreement``, and no probability differs by more than
-    ``max_difference`` (both 0..1). Where other arithmetic makes other answers, it is judged by the metric, which may
-    drop by at most ``--max-drop``; agreement and differences are still measured and written down.
+    the share (0..1) of pictures of which it says the same is at least ``min_agreement``, and no answer differs by more
+    than ``max_difference``: a probability as it is, a value in units of its scale. The same is, by the task, the top-1
+    label, the labels given, or all values; ``finetune_export.verify`` compares. Where other arithmetic makes other
+    answers, it is judged by the task's headline metric, which may drop by at most ``--max-drop``; agreement and
+    differences are still measured and written down.
     """
 
     name: str
@@ -253,12 +256,13 @@ class ExportTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """An artifact held against the trained network, from picture file to label.
+    """An artifact held against the trained network, from picture file to answer, as ``finetune_export.verify`` does.
 
-    ``agreement`` is the share (0..1) of ``compared`` pictures with the same top-1 label, ``max_difference`` the
-    largest difference of any probability, ``worst`` the picture where that was. ``value`` and ``exported_value``
-    are the metric of the trained and of the exported model. What is allowed of each is None where the target is not
-    judged by it. ``problems`` is empty when it passed.
+    ``agreement`` is the share (0..1) of ``compared`` pictures of which both say the same: the same top-1 label, the
+    same labels given, or the same values. ``max_difference`` is the largest difference of any probability, or of any
+    value in units of its scale, and NaN where an answer is; ``worst`` is the picture where that was. ``value`` and
+    ``exported_value`` are the headline ``metric`` of the trained and of the exported model. What is allowed of each is
+    None where the target is not judged by it. ``problems`` is empty when it passed.
     """
 
     target: str

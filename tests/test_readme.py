@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import finetune
 from finetune import run_folder
 from finetune.cli import app
-from finetune.plugins import Candidate, Plugins
+from finetune.config import RunConfig, Strategy
+from finetune.intent import discover
+from finetune.loading import load_dataset
+from finetune.plugins import Candidate, Plugins, load_plugins
 from finetune.reporting import SILENT
 from finetune.types import DatasetRequest
 from finetune_export import Predictor
+from finetune_export import cli as runtime
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPTION = r"(?<![\w-])--[a-z][a-z-]*"
+CHOICES = re.compile(r"\b[\w-]+(?:\|[\w-]+)+")
+FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "finetune run --data pictures": ("single-label", ("ants", "bees")),
+    "finetune run --data table.csv": ("single-label", ("ants", "bees")),
+    '--label-separator "|"': ("multi-label", ("ants", "bees")),
+    "--label-col sunny --label-col windy": ("multi-label", ("sunny", "windy")),
+    "--task regression --label-col age": ("regression", ("age",)),
+}
+TABLE = """image,label,sunny,windy,age
+pictures/ants/000.jpg,ants,1,0,4.5
+pictures/ants/001.png,{both},0,1,3
+pictures/bees/000.jpg,bees,1,1,2
+"""
 
 
 def blocks(language: str) -> list[str]:
@@ -31,6 +50,29 @@ def blocks(language: str) -> list[str]:
 def shell_lines() -> list[str]:
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     return [line for line in lines if line]
+
+
+def inline() -> list[str]:
+    """Return what stands in the text as code, every choice of ``a|b|c`` by itself."""
+    text = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    spans = [" ".join(span.split()).replace("\\|", "|") for span in re.findall(r"`([^`]+)`", text)]
+    return [
+        span.replace(found[0], each)
+        for span in spans
+        for found in [CHOICES.search(span)]
+        if found
+        for each in found[0].split("|")
+    ] + [span for span in spans if not CHOICES.search(span)]
+
+
+def command_lines() -> list[str]:
+    """Return all command lines of the README; options that stand alone are those of the command that has them."""
+    verbs = [f"finetune {name}" for name in runtime.COMMANDS]
+    spans = [span for span in inline() if re.match("finetune (?!COMMAND)", span) and span not in verbs]
+    options = [span for span in inline() if re.match(r"--[a-z-]+ ", span)]
+    alone = [f"finetune {'audit' if '--fix' in span else 'run'} {span}" for span in options]
+    lines = [line for line in shell_lines() if line.startswith("finetune")]
+    return sorted({re.sub(r"\b[NK]$", "3", line.replace(" …", "")) for line in (*lines, *spans, *alone)})
 
 
 def test_the_first_screen_holds_the_two_commands() -> None:
@@ -45,16 +87,56 @@ def test_every_make_line_names_a_target(line: str) -> None:
     assert re.search(rf"^{line.split()[1]}:", makefile, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("line", [line for line in shell_lines() if line.startswith("finetune")])
+@pytest.mark.parametrize("line", command_lines())
 def test_every_command_line_parses(line: str) -> None:
-    command, bound, _ = app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+    words = shlex.split(line)[1:]
+    command, _, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     assert command.__module__.startswith("finetune.cli")
-    assert bound.arguments
+    assert words[0] not in runtime.COMMANDS or runtime._parser("finetune", words).parse_args(words)
 
 
-def test_every_command_in_the_table_exists() -> None:
-    named = set(re.findall(r"^\| `finetune ([a-z-]+)", README, flags=re.MULTILINE))
-    assert named == {name for name in app if not name.startswith("-")}
+def test_every_option_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (name for name in app if not name.startswith("-")):
+        with contextlib.suppress(SystemExit):
+            app([command, "--help"])
+    known = set(re.findall(OPTION, capsys.readouterr().out))
+    assert set(re.findall(OPTION, README)) - known == set()
+
+
+def test_every_default_is_the_one_that_is_told() -> None:
+    told = dict(re.findall(r"`--([a-z-]+)` \(([\d.]+)\)", README))
+    assert set(told) >= {"checkpoint-seconds", "max-drop"}
+    assert {name: float(value) for name, value in told.items()} == {
+        name: getattr(RunConfig, name.replace("-", "_")) for name in told
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "names"), [("--strategy", set(get_args(Strategy))), ("--target", set(load_plugins().targets) - {"onnx"})]
+)
+def test_every_strategy_and_target_is_in_its_table(option: str, names: set[str]) -> None:
+    rows = README.split(f"| `{option}` |")[1].split("\n\n")[0].splitlines()[2:]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == names
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_data_is_taken_as_it_is(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture_folder: Callable[..., Path]
+) -> None:
+    assert form in inline()
+    picture_folder(("ants", "bees"))
+    (tmp_path / "table.csv").write_text(TABLE.format(both="ants|bees" if "|" in form else "ants"))
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(form if form.startswith("finetune") else f"finetune run --data table.csv {form}")
+    _, bound, _ = app.parse_args(words[1:], exit_on_error=False, print_error=False)
+    dataset = load_dataset(discover(bound.arguments["options"], None), SILENT)
+    assert (dataset.task, dataset.labels) == FORMS[form]
+
+
+def test_every_form_of_data_that_is_told_is_tried() -> None:
+    table = README.split("| what you have | what to type |")[1].split("\n\n")[0].replace("\\|", "|")
+    told = {span for span in re.findall(r"`([^`]+)`", table) if re.match(r"finetune|--\S+ ", span)}
+    assert told - set(FORMS) == {"finetune run --plugin hf --data DIR", "--name user/set"}, "those, its own tests try"
 
 
 @pytest.fixture
@@ -103,8 +185,6 @@ def test_the_plugin_in_ten_lines_is_ten_lines_and_a_plugin(tmp_path: Path) -> No
 
 
 def test_the_number_of_backbones_is_right() -> None:
-    from finetune.plugins import load_plugins
-
     (number,) = re.findall(r"All (\d+) classifiers of torchvision", README)
     assert len(load_plugins().backbones) >= int(number)
 

@@ -6,8 +6,8 @@ rules decide:
 - The preprocessed pixels must be the same, bit for bit. Only JPEG is excused, since its standard lets decoders round
   differently: there, other pixels are reported and the answer decides.
 - No answer may differ by more than the tolerance, which depends on the network's arithmetic; that of a value is
-  measured in units of its scale, without what float32 cannot express. Labels are not compared on their own: beyond the tolerance they cannot change, and
-  within it, a tie on a generated picture would refuse a sound model.
+  measured in units of its scale, without what float32 cannot express. Labels are not compared on their own: beyond the
+  tolerance they cannot change, and within it, a tie on a generated picture would refuse a sound model.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ def differences(first: Exact, second: Exact, contract: Contract) -> Exact:
     with np.errstate(invalid="ignore", over="ignore"):  # infinity minus infinity: the NaN is the answer
         apart = np.abs(first - second)
         if contract.scaling:
-            # Adding a large offset rounds to the steps that float32 has there, and two sound runtimes may round to
-            # neighbouring ones: at 300 kelvin a step is 3e-5, which to a scale of 0.1 is more than an export may differ.
+            # Adding a large offset rounds to the steps that float32 has there, and two sound runtimes may end on
+            # neighbouring ones: at 300 kelvin a step is 3e-5, of a scale of 0.1 three times what an export may differ.
             larger = np.maximum(np.abs(first), np.abs(second)).astype(np.float32)
             apart = np.maximum(apart - EXCUSED_STEPS * np.spacing(larger).astype(np.float64), 0)
         return np.asarray(apart / contract.units)

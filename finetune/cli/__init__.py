@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from cyclopts import App, CycloptsError
 
-import finetune
+from finetune import __version__
 from finetune.cli.advise import advise
 from finetune.cli.audit import audit
 from finetune.cli.list import list_registered
@@ -37,7 +37,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 app = App(
     name="finetune",
-    version=finetune.__version__,
+    version=__version__,
     help="Turn a folder of pictures into a verified, self-describing ONNX classifier.",
     help_format="plaintext",
     result_action="return_value",

@@ -25,7 +25,7 @@ class Row:
 
 
 def divided_as(checked: Sequence[Checked], file: Path) -> dict[Part, list[Checked]]:
-    """Return the parts of a division that is in a file: the same as it was.
+    """Return the parts of a division that is in a file: the same as it was, in the same order.
 
     Pictures are known by the sha256 of their content, wherever they are now; one that was changed, by its path.
     Raises ``ConfigError`` for a file that is no split.csv, ``DataError`` for pictures that are not in it, and for
@@ -43,9 +43,9 @@ def divided_as(checked: Sequence[Checked], file: Path) -> dict[Part, list[Checke
             f"{_first(strangers)}, and {len(lost)} of its {len(rows)} are not there{_first(lost)}. "
             "Give the data of that run, or leave out --split."
         )
-    for picture, row in zip(checked, matched, strict=True):
-        if row is not None:
-            parts[row.part].append(picture)  # type: ignore[index] # read as one of the parts
+    place = {id(row): number for number, row in enumerate(rows)}
+    for picture, row in sorted(zip(checked, matched, strict=True), key=lambda pair: place[id(pair[1])]):
+        parts[row.part].append(picture)  # type: ignore[union-attr, index] # none is None; read as one of the parts
     return parts
 
 

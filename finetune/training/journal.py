@@ -14,8 +14,12 @@ from typing import Any
 
 from torch import Tensor
 
+from finetune.errors import ModelError
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.history import Epoch
+
+FORMAT = 1
+"""Of the facts and tensors in a checkpoint; another number for whatever ``Journal`` could not go on from."""
 
 
 @dataclass(kw_only=True)
@@ -57,7 +61,8 @@ class Journal:
     """The memory of one run; without ``checkpoints`` it remembers in memory only.
 
     ``outcome``, ``history``, ``network`` (its weights) and ``lr`` (None until it is known) are as the newest checkpoint
-    has them. ``every_s`` is how much training may be lost at most, in seconds.
+    has them. ``every_s`` is how much training may be lost at most, in seconds. Raises ``ModelError`` for a checkpoint
+    that another version has written, and as ``Checkpoints.load`` does.
     """
 
     def __init__(self, checkpoints: Checkpoints | None = None, every_s: float = 0.0) -> None:
@@ -71,7 +76,18 @@ class Journal:
         self.note = ""
         if checkpoints and (found := checkpoints.load()):
             self.note = found.note
-            self._read(found.facts, found.tensors)
+            try:
+                self._read(found.facts, found.tensors)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise self.unfit() from error
+
+    def unfit(self) -> ModelError:
+        """Return what says that the checkpoint fits neither this version nor its networks, and what to do."""
+        folder = self._checkpoints.folder if self._checkpoints else "The checkpoint"
+        return ModelError(
+            f"{folder} was written by another version of finetune: delete it and repeat the command to train from the "
+            "start."
+        )
 
     @property
     def has_begun(self) -> bool:
@@ -105,6 +121,7 @@ class Journal:
     def _facts(self, midway: Midway | None) -> dict[str, Any]:
         outcome = {name: value for name, value in vars(self.outcome).items() if name != "weights"}
         return {
+            "format": FORMAT,
             "lr": self.lr,
             "on_activations": self.on_activations,
             "outcome": outcome,
@@ -113,6 +130,8 @@ class Journal:
         }
 
     def _read(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        if facts["format"] != FORMAT:
+            raise ValueError(facts["format"])
         outcome = facts["outcome"]
         plan = outcome["plan"]
         self.lr = facts["lr"]

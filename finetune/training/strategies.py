@@ -14,7 +14,9 @@ from itertools import pairwise
 
 from finetune.config import RunConfig, Strategy
 from finetune.errors import ConfigError
-from finetune.types import Task
+from finetune.intent import Intent
+from finetune.preparation import Job, PicturesRead, prepare
+from finetune.types import Reporter, Task
 
 PROBE = "frozen"
 """The phase in which the head learns alone: what fine-tuning has to beat."""
@@ -49,6 +51,19 @@ class Fit:
 
 
 Step = Phase | Fit
+
+
+def ready(intent: Intent, reporter: Reporter, read: PicturesRead | None = None) -> Job:
+    """Return a job whose steps can be taken: all that can be known to be wrong before training is refused here.
+
+    Nothing is written. Raises what ``prepare`` does, for each of ``folds`` where no ``fold`` is named, and
+    ``ConfigError`` for a strategy that cannot be followed, or has no rate to find.
+    """
+    job = prepare(intent, reporter, read)
+    plan(job.config, job.groups, 1.0, job.strategy, job.dataset.task)
+    if job.config.lr == "find":
+        phase_to_measure(job.config, job.groups, job.strategy)
+    return job
 
 
 def plan(

@@ -45,7 +45,7 @@ from finetune.training.strategies import PROBES, Fit, Phase
 from finetune.types import Example, Reporter
 
 CACHE_FILE = "activations.sqlite"
-OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory")
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|can't start new thread")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from finetune_export import golden, image, strict_json
-from finetune_export.contract import Contract, Task
+from finetune_export.contract import Contract, Scaling, Task
 from finetune_export.errors import ModelError
 from finetune_export.golden import Golden
 
@@ -74,9 +74,32 @@ def test_values_may_differ_by_a_share_of_their_scale(
         golden.check(pairs, ours, lambda pixels: (network(pixels) + 1.1e-3) * scale + offset)
 
 
-def test_an_answer_that_is_not_a_number_is_refused(pairs: tuple[Golden, ...], contract: Contract) -> None:
-    with pytest.raises(ModelError, match="a probability differs by nan"):
-        golden.check(pairs, contract, lambda pixels: network(pixels) * np.float32(np.nan))
+def test_what_float32_rounds_off_at_a_large_offset_is_excused_and_no_more(
+    contract_of: Callable[[Task], Contract],
+) -> None:
+    ours = replace(contract_of("regression"), scaling=Scaling(offset=(3000.0,) * 3, scale=(0.1,) * 3))
+    step = np.spacing(np.float32(3000))
+    assert step > 1e-3 * 0.1, "else no excuse would be needed"
+
+    def years(pixels: image.Pixels) -> NDArray[np.float32]:
+        return network(pixels) * np.float32(0.1) + np.float32(3000)
+
+    pairs = golden.make(ours.preprocessing, years)
+    for steps in (-2, -1, 1, 2):
+        assert golden.check(pairs, ours, lambda pixels, by=steps * step: years(pixels) + by) == ()
+    with pytest.raises(ModelError, match=r"colour\.png: a value differs by 0\.0024 of its scale"):
+        golden.check(pairs, ours, lambda pixels: years(pixels) + 3 * step)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("task", "what"), [("single-label", "a probability"), ("regression", "a value")])
+def test_an_answer_that_is_not_a_number_is_refused(
+    odd: float, task: Task, what: str, contract_of: Callable[[Task], Contract]
+) -> None:
+    ours = contract_of(task)
+    pairs = golden.make(ours.preprocessing, network)
+    with pytest.raises(ModelError, match=f"{what} differs by (nan|inf)"):
+        golden.check(pairs, ours, lambda pixels: network(pixels) * np.float32(odd))
 
 
 def test_another_number_of_answers_is_refused(pairs: tuple[Golden, ...], contract: Contract) -> None:

@@ -133,4 +133,55 @@ def test_values_differ_by_shares_of_their_scale(contract: Contract) -> None:
     )
     assert found.agreement == pytest.approx(1 / 3)  # the first differs by 0.0009 of its scale
     assert found.worst == 1
-    assert found.max_difference == pytest.approx(0.01, rel=1e-3)
+    assert found.max_difference == pytest.approx(0.01, rel=2e-3)  # of which steps of float32 are excused
+
+
+LARGE_OFFSETS = pytest.mark.parametrize(("offset", "scale"), [(300.0, 0.1), (2000.0, 1.0), (-300.0, 0.1), (1e5, 0.5)])
+
+
+@pytest.fixture
+def of_scaling(contract: Contract) -> Callable[[float, float], Contract]:
+    """Return the contract of one value with this offset and scale."""
+
+    def of(offset: float, scale: float) -> Contract:
+        scaling = Scaling(offset=(offset,), scale=(scale,))
+        return replace(contract, task="regression", labels=("value",), scaling=scaling)
+
+    return of
+
+
+@LARGE_OFFSETS
+@pytest.mark.parametrize("steps", [1, 2])
+def test_what_float32_rounds_off_at_a_large_offset_is_no_difference(
+    offset: float, scale: float, steps: int, of_scaling: Callable[[float, float], Contract]
+) -> None:
+    value, step = np.float32(offset), np.spacing(np.float32(abs(offset)))
+    assert step / scale > 1e-4, "else it would have counted as the same without any excuse"
+    found = compare(answers([value]), answers([value + steps * step]), of_scaling(offset, scale))
+    assert (found.agreement, found.max_difference) == (1.0, 0.0)
+
+
+@LARGE_OFFSETS
+def test_what_is_more_than_float32_rounds_off_counts(
+    offset: float, scale: float, of_scaling: Callable[[float, float], Contract]
+) -> None:
+    value, step = np.float32(offset), float(np.spacing(np.float32(abs(offset))))
+    found = compare(answers([value]), answers([value + np.float32(5 * step)]), of_scaling(offset, scale))
+    assert found.max_difference == pytest.approx(3 * step / scale)  # over 1e-4, what a float32 export may differ by
+    far = compare(answers([value]), answers([value + np.float32(0.01 * scale + 5 * step)]), of_scaling(offset, scale))
+    assert far.agreement == 0.0
+
+
+def test_a_value_beside_a_power_of_two_is_excused_by_the_longer_steps(
+    of_scaling: Callable[[float, float], Contract],
+) -> None:
+    below, above = np.nextafter(np.float32(512), np.float32(0)), np.nextafter(np.float32(512), np.float32(1e3))
+    ours = of_scaling(512.0, 0.1)
+    for pair in ((below, above), (above, below)):
+        assert compare(answers([pair[0]]), answers([pair[1]]), ours).max_difference == 0.0
+
+
+def test_probabilities_are_excused_nothing(two: Contract) -> None:
+    step = np.spacing(np.float32(0.75))
+    found = compare(answers([0.75, 0.25]), answers([0.75 + step, 0.25]), two)
+    assert found.max_difference == step

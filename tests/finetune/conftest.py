@@ -17,6 +17,9 @@ TINY: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "none", "image_s
 """Options of a run that takes seconds: a network without batch norms on pictures of 32 pixels."""
 SEVERAL: dict[str, Any] = {"strategy": "probe", "freeze_epochs": 4, "label_col": ("red", "blue")}
 
+LATE_SEED = 1
+"""With it, the second of two folds lacks the one picture that is not as the others."""
+
 LABELS = ("Käfer 甲", "dog, brown")
 COLUMNS: dict[str, tuple[tuple[object, object], ...]] = {
     "multi-label": ((1, 0), (0, 1), (0, 0), (1, 1)),
@@ -102,6 +105,15 @@ def colour_table(picture: Callable[..., Image.Image]) -> Callable[..., Path]:
         return root / "colours.csv"
 
     return written
+
+
+@pytest.fixture
+def late(tmp_path: Path, colour_table: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
+    """Return a table, and options with which the first of two folds can be measured, and the second cannot."""
+    table = colour_table(tmp_path, "regression", count=2, parts=("",))
+    names = [line.split(",")[0] for line in table.read_text().splitlines()[1:]]
+    table.write_text("\n".join(["image,red", f"{names[0]},1", *(f"{name},0" for name in names[1:])]))
+    return table, {"label_col": ("red",), "task": "regression", "folds": 2, "seed": LATE_SEED}
 
 
 @pytest.fixture(scope="session", params=COLUMNS)

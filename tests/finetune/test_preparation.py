@@ -177,6 +177,21 @@ def test_validation_pictures_that_leave_the_metric_undefined_are_refused(
     )
 
 
+def test_a_fold_that_cannot_be_measured_is_named_with_what_divides_otherwise(
+    late: tuple[Path, dict[str, Any]],
+) -> None:
+    table, options = late
+
+    assert len(job_of(table, fold=1, **options).split.valid) == 4
+    for asked in ({"fold": 2}, {}):  # of all folds, each is looked at
+        with pytest.raises(DataError) as caught:
+            job_of(table, **asked, **options)
+        assert str(caught.value) == (
+            "Fold 2 of 2: The r2 of the 4 validation pictures is undefined: they all show the same. Hold out others, "
+            "see --folds and --seed."
+        )
+
+
 def test_a_monitor_that_the_validation_pictures_leave_undefined_is_refused(
     tmp_path: Path, colour_table: Callable[..., Path]
 ) -> None:

@@ -142,7 +142,7 @@ def test_versions_that_changed_are_noted(ended: Ended) -> None:
 
     said = go_on(ended, until="Training")
 
-    sentence = f"torch was 1.0 and is {was}: the run goes on, and ends with other weights than without a stop."
+    sentence = f"torch was 1.0 and is {was}: the run goes on, and may end with other weights than without a stop."
     assert [text for text in said if " was " in text] == [sentence]
 
 
@@ -194,11 +194,25 @@ def test_other_classes_are_refused_with_both(ended: Ended) -> None:
         resume(ended)
 
 
+DIVIDED_OTHERWISE = (
+    "The pictures are divided otherwise, or have other names, than when the run was begun. Put them back, or start a "
+    "new run."
+)
+
+
 def test_another_division_is_refused(ended: Ended) -> None:
     split = ended.run / "split.csv"
     split.write_text(split.read_text().replace("valid,ant", "test,ant"))
 
-    with refused(DataError, "The pictures are divided otherwise than when the run was begun. Start a new run."):
+    with refused(DataError, DIVIDED_OTHERWISE):
+        resume(ended)
+
+
+def test_names_that_put_the_pictures_in_another_order_are_refused(ended: Ended) -> None:
+    for name in ("0.png", "1.png", "2.png", "3.png", "4.png"):
+        (ended.pictures / "ant" / name).rename(ended.pictures / "ant" / f"zz{name}")
+
+    with refused(DataError, DIVIDED_OTHERWISE):
         resume(ended)
 
 

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _checked(model: str, providers: list[str]) -> dict[str, Any]:
     """Return what there is to say about a model; ``error`` is None if it may be used."""
-    from finetune_export import Predictor
+    from finetune_export.predictor import Predictor
 
     try:
         predictor = Predictor(model, providers=providers or None)

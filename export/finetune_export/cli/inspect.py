@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finetune_export.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from finetune_export import Contract
+    from finetune_export.contract import Contract
 
 _OUTPUTS = {
     "single-label": "labels, one of which is right",
@@ -30,7 +30,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the contract of the model at ``arguments.model``."""
-    from finetune_export import read_contract
+    from finetune_export.contract import read_contract
 
     contract = read_contract(arguments.model)
     print_json(contract) if arguments.json else print_table(_rows(contract))

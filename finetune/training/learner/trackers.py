@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from finetune.config import Tracker
-from finetune.errors import ResourceError
+from finetune.errors import ConfigError, ResourceError
 from finetune.run_folder import write
 from finetune.training.tracking import check_trackers
 
@@ -45,14 +45,29 @@ class Followed:
     note: Callable[[str], None]
 
     def id_in(self, tracker: Tracker, new: Callable[[], str]) -> tuple[str, bool]:
-        """Return the run's id in a tracker, and whether it is new; it is remembered in the run's folder."""
+        """Return the run's id in a tracker, and whether it is new; it is remembered in the run's folder.
+
+        Raises ``ConfigError`` where what is remembered is damaged.
+        """
         path = self.folder / IDS
-        ids = json.loads(path.read_bytes()) if path.exists() else {}
+        ids = _ids_in(path) if path.exists() else {}
         if tracker in ids:
             return ids[tracker], False
         ids[tracker] = new()
         write(path, json.dumps(ids, indent=2).encode())
         return ids[tracker], True
+
+
+def _ids_in(path: Path) -> dict[str, str]:
+    try:
+        ids = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        ids = None
+    if not isinstance(ids, dict) or not all(isinstance(known, str) for known in ids.values()):
+        raise ConfigError(
+            f"{path} is damaged. Delete it and repeat the command: the run goes on, and is a new one in its trackers."
+        )
+    return ids
 
 
 def trackers(

@@ -3,8 +3,8 @@
 Reads one JSON object per line from stdin: ``arguments`` of ``finetune``; ``marker``, the beginning of a line that the
 run says (empty: none), or where ``watched`` is the pattern of a file, a text in one that was written since;
 ``after_s``, how long after that the run gets the ``signals`` (null: never); and the ``limits``, by the names of
-``resource``, under which it runs. Answers each with one line: how it ended (exit status, negative for a signal) and what
-it said on stderr.
+``resource``, under which it runs. Answers each with one line: how it ended (exit status, negative for a signal) and
+what it said on stderr.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from finetune.plugins import load_plugins
 from finetune.targets import fp16, hugging_face, hugging_face_card, int8, triton
 from finetune.targets.quantisation import weighted
-from finetune.targets.to_onnx import to_plain_onnx
+from finetune.targets.to_onnx import Deployed, to_onnx, to_plain_onnx
 from finetune.types import Artifact, Task
 from finetune_export import Predictor, model_file
+from finetune_export.contract import Scaling
+from finetune_export.verify import compare
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, which takes seconds: only where it is used
 
@@ -69,6 +73,22 @@ def test_the_file_answers_what_the_contract_says_of_the_networks_logits(verified
 
     assert (answers.shape, embedding.shape) == ((12, 3), (12, 512))
     assert apart(given, answers, expected_of(given, logits_of(given, pixels))) < 1e-4
+
+
+def test_values_around_large_offsets_are_verified_though_their_last_digits_differ(verified: Make) -> None:
+    given = verified("resnet18", task="regression")
+    contract = replace(given.contract, scaling=Scaling(offset=(300.0, 2000.0, 3000.0), scale=(0.1, 1.0, 0.1)))
+    path = given.folder / "model.onnx"
+    path.write_bytes(to_onnx(given.network, contract))
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)
+
+    answers, _ = Predictor(path).run(pixels)  # its golden pairs were asked
+    with torch.inference_mode():
+        reference = Deployed(given.network, contract).eval()(torch.from_numpy(pixels))[0].numpy()
+
+    found = compare(reference, answers, contract)
+    assert found.max_difference <= load_plugins().find_target("onnx").max_difference
+    assert found.agreement == 1.0
 
 
 @pytest.mark.parametrize(("task", "name"), [("multi-label", "probabilities"), ("regression", "values")])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from finetune.errors import ModelError
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.history import Epoch
 from finetune.training.journal import Journal, Midway
@@ -193,3 +195,48 @@ def test_a_checkpoint_that_is_gone_is_told(tmp_path: Path) -> None:
 
     assert found.has_begun
     assert found.note.startswith(f"{newest} is missing; going on from")
+
+
+# ── another version ─────────────────────────────────────────────────────────────────────────────────
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    begun(folder).save(network(), midway())
+    found = Checkpoints(folder).load()
+    assert found is not None
+    return found.facts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 0},
+        {"format": None},
+        {"outcome": {}},
+        {"outcome": []},
+        {"history": [{"phase": "frozen"}]},
+        {"history": None},
+        {"midway": {"best": None, "smooth_loss": [1.0, 2], "rounds": 3}},
+        {"midway": {"best": None, "smooth_loss": 1.0}},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_another_version_is_refused_with_what_to_do(tmp_path: Path, change: dict[str, Any]) -> None:
+    Checkpoints(tmp_path).save(network(), {**facts_of(tmp_path), **change}, "a state of the run")
+
+    with pytest.raises(ModelError) as refused:
+        again(tmp_path)
+
+    assert str(refused.value) == (
+        f"{tmp_path} was written by another version of finetune: delete it and repeat the command to train from the "
+        "start."
+    )
+
+
+def test_a_checkpoint_without_a_format_is_of_another_version(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path)
+    del facts["format"]
+    Checkpoints(tmp_path).save(network(), facts, "a state of the run")
+
+    with pytest.raises(ModelError, match="was written by another version of finetune: delete it and repeat"):
+        again(tmp_path)

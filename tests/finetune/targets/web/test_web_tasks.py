@@ -7,15 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from finetune_export import Predictor
-from finetune_export.contract import Contract, Scaling
+from finetune_export.contract import Contract, Scaling, read_contract
+from finetune_export.verify import differences
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 LABELS = ("ant", "bee", HOSTILE, "Käfer 甲", "wasp", "fly", "moth")
+LARGE_OFFSETS = Scaling(offset=(3000.0,) * 7, scale=(0.1,) * 7)
 SCALING = Scaling(offset=(50.0, 0.01, -3e4, 0.0, 0.0, 0.0, 0.0), scale=(10.0, 0.002, 1e4, 1.0, 1.0, 1.0, 1.0))
+
+DIFFERENCES = """async ([values, others, contract]) => {
+  const { differences } = await import("./golden.js");
+  return values.map((answers, i) => differences(answers, others[i], contract));
+}"""
 
 Make = Callable[..., Any]
 
@@ -95,3 +103,33 @@ def test_values_may_differ_by_a_share_of_their_own_scale_and_not_by_a_number(
         assert ("a value differs by 0.10 of its scale from the one at export, 0.001 is allowed" in status) == (
             state == "refused"
         )
+
+
+@pytest.mark.parametrize(("steps", "state"), [(1, "ready"), (-1, "ready"), (5, "refused")])
+def test_what_float32_rounds_off_at_a_large_offset_is_excused_and_no_more(
+    visit: Make, make_page: Callable[..., Path], steps: int, state: str
+) -> None:
+    web = make_page(task="regression", scaling=LARGE_OFFSETS)
+    golden, step = web / "golden.js", float(np.spacing(np.float32(3000)))
+    code = golden.read_text()
+    assert code.count("answers[i] - expected") == 1
+    golden.write_text(code.replace("answers[i] - expected", f"answers[i] + {steps * step} - expected"))
+    status = visit(web).open(state).text("#status")
+    assert ("of its scale from the one at export, 0.001 is allowed" in status) == (state == "refused")
+
+
+def test_the_page_excuses_of_values_what_the_proof_excuses(visit: Make, make_page: Callable[..., Path]) -> None:
+    web = make_page(task="regression", scaling=LARGE_OFFSETS)
+    golden = web / "golden.js"
+    golden.write_text(golden.read_text() + "export { differences };")
+    rng = np.random.default_rng(3)
+    values = (rng.choice([-1, 1], (200, 7)) * 2.0 ** rng.uniform(-20, 30, (200, 7))).astype(np.float32)
+    values[0] = [0, 1, 512, 1024, 2**24, 4096, 0.5]
+    others = values + rng.integers(-4, 5, values.shape) * np.spacing(np.abs(values))
+    stated = {"task": "regression", "labels": LABELS, "scaling": {"scale": LARGE_OFFSETS.scale}}
+
+    found = visit(web).open().page.evaluate(DIFFERENCES, [values.tolist(), others.tolist(), stated])
+
+    expected = differences(values.astype(np.float64), others.astype(np.float64), read_contract(web / "model.onnx"))
+    assert 0.2 < (expected > 0).mean() < 0.8
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-40)  # steps below float32's normal numbers

@@ -22,10 +22,10 @@ from fastai.optimizer import OptimWrapper
 from torch import nn
 
 from finetune.config import Tracker
-from finetune.errors import ResourceError
+from finetune.errors import ConfigError, ResourceError
 from finetune.training.batches import Batches
 from finetune.training.learner.losses import loss_for
-from finetune.training.learner.trackers import IDS, Tracking, trackers
+from finetune.training.learner.trackers import IDS, Followed, Tracking, trackers
 from finetune.training.tracking import check_trackers
 
 FACTS = {"backbone": "squeezenet1_1", "lr": 0.003, "labels": 2}
@@ -188,6 +188,20 @@ def test_mlflow_has_every_step_and_epoch_of_all_phases_in_one_run(follow: Any, f
     assert steps_of(client, run, "train_loss") == list(range(1, 3 * STEPS + 1))
     assert steps_of(client, run, "valid_loss") == [STEPS, 2 * STEPS, 3 * STEPS]
     assert steps_of(client, run, "lr_0") == list(range(1, 3 * STEPS + 1))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"mlflow": 7}', b"\xff"], ids=repr)
+def test_ids_that_are_damaged_are_refused_with_what_to_do(folder: Path, content: str | bytes) -> None:
+    path = folder / IDS
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    run = Followed(folder=folder, name="one", facts=FACTS, note=pytest.fail)
+
+    with pytest.raises(ConfigError) as refused:
+        run.id_in("mlflow", lambda: "new")
+
+    assert str(refused.value) == (
+        f"{path} is damaged. Delete it and repeat the command: the run goes on, and is a new one in its trackers."
+    )
 
 
 def test_a_run_that_is_resumed_goes_on_in_the_same_run(follow: Any, folder: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from finetune.config import Augmentation
+from finetune.data.augmented_batch import CAPTION_PX, GAP_PX, LONGEST_CAPTION, SIDE_PX, _caption, augmented_batch
 from finetune.data.pictures import Pictures
 from finetune.errors import DataError
-from finetune.evaluation.augmented_batch import CAPTION_PX, GAP_PX, LONGEST_CAPTION, SIDE_PX, _caption, augmented_batch
 from finetune.types import Example
 from finetune_export.contract import Preprocessing
 

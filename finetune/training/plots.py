@@ -63,7 +63,7 @@ def rate_curve(curve: RateCurve) -> bytes:
     axes.plot(
         curve.suggestion, curve.losses[nearest], "o", color=VALID_COLOUR, label=f"suggested: {curve.suggestion:.2g}"
     )
-    axes.set(xscale="log", xlabel="learning rate", ylabel="smoothed cross-entropy")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
