@@ -94,7 +94,7 @@ def go_on(
 def carry_out(folder: RunFolder, job: Job, clock: Clock, reporter: Reporter) -> RunResult:
     """Train, evaluate, export and verify, from the newest checkpoint where there is one; return what it came to."""
     records.write_inputs(folder, job)
-    journal = Journal(Checkpoints(folder / records.CHECKPOINTS), job.config.checkpoint_seconds)
+    journal = Journal(Checkpoints(folder / records.CHECKPOINTS), job.config.checkpoint_seconds, folder.run_id)
     if journal.note:
         reporter.note(journal.note)
     stop = Stop(job.config.max_minutes, clock.started, folder.path)

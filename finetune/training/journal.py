@@ -61,14 +61,18 @@ class Journal:
     """The memory of one run; without ``checkpoints`` it remembers in memory only.
 
     ``outcome``, ``history``, ``network`` (its weights) and ``lr`` (None until it is known) are as the newest checkpoint
-    has them. ``every_s`` is how much training may be lost at most, in seconds. Raises ``ModelError`` for a checkpoint
-    that another version has written, and as ``Checkpoints.load`` does.
+    has them; so are two decisions that look at the machine and are made once: ``on_activations`` (by phase, whether it
+    trains on what leaves the frozen part) and ``precision`` (of training, as torch names it). ``every_s`` is how much
+    training may be lost at most, in seconds, ``run`` the id of the run. Raises ``ModelError`` for a checkpoint of
+    another version or another run, and as ``Checkpoints.load`` does.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None = None, every_s: float = 0.0) -> None:
+    def __init__(self, checkpoints: Checkpoints | None = None, every_s: float = 0.0, run: str = "") -> None:
         self.outcome, self.history = Outcome(), list[Epoch]()
         self.lr: float | None = None
         self.on_activations: dict[str, bool] = {}
+        self.precision: str | None = None
+        self._run = run
         self.network: dict[str, Tensor] = {}
         self._midway: Midway | None = None
         self._checkpoints, self._every_s = checkpoints, every_s
@@ -85,8 +89,8 @@ class Journal:
         """Return what says that the checkpoint fits neither this version nor its networks, and what to do."""
         folder = self._checkpoints.folder if self._checkpoints else "The checkpoint"
         return ModelError(
-            f"{folder} was written by another version of finetune: delete it and repeat the command to train from the "
-            "start."
+            f"{folder} was written by another run, or another version of finetune: delete it and repeat the command to "
+            "train from the start."
         )
 
     @property
@@ -100,6 +104,10 @@ class Journal:
             return None
         found, self._midway = self._midway, None
         return found
+
+    def is_midway(self, phase: str) -> bool:
+        """Whether the run was stopped in the middle of a phase, and has not gone on with it yet."""
+        return self._midway is not None and self._midway.phase == phase
 
     @property
     def is_due(self) -> bool:
@@ -122,6 +130,8 @@ class Journal:
         outcome = {name: value for name, value in vars(self.outcome).items() if name != "weights"}
         return {
             "format": FORMAT,
+            "run": self._run,
+            "precision": self.precision,
             "lr": self.lr,
             "on_activations": self.on_activations,
             "outcome": outcome,
@@ -130,8 +140,9 @@ class Journal:
         }
 
     def _read(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        if facts["format"] != FORMAT:
+        if (facts["format"], facts["run"]) != (FORMAT, self._run):
             raise ValueError(facts["format"])
+        self.precision = facts["precision"]
         outcome = facts["outcome"]
         plan = outcome["plan"]
         self.lr = facts["lr"]

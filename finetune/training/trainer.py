@@ -91,7 +91,9 @@ class Trainer:
         self._job = job
         self._network = job.network
         self._reporter = reporter
-        self._dtype = training_dtype(job.config.precision)
+        precision = self.journal.precision or str(training_dtype(job.config.precision)).removeprefix("torch.")
+        self.journal.precision = precision
+        self._dtype: torch.dtype = getattr(torch, precision)
         self._train = _pictures(job, job.split.train)
         self._valid = _pictures(job, job.split.valid)
         self.train_targets: Targets = self.objective.targets(job.split.train)
@@ -104,7 +106,13 @@ class Trainer:
         )
         self._computed: dict[bytes, _Computed] = {}
         if self.journal.has_begun:
+            self._restore_from_journal()
+
+    def _restore_from_journal(self) -> None:
+        try:
             self.restore(self.journal.network)
+        except RuntimeError as error:  # torch's word for tensors that are missing, too many, or of other shapes
+            raise self.journal.unfit() from error
 
     @_plain_errors()
     def find_rate(self, phase: Phase) -> RateCurve:

@@ -128,7 +128,8 @@ def _worth_trying(later: Sequence[Step], trainer: Trainer, seed: int) -> Sequenc
 
 def _take(step: Step, trainer: Trainer, clock: Clock, save: Callable[[], None]) -> None:
     outcome, temperature = trainer.journal.outcome, 1.0
-    if step.name in outcome.scores or (outcome.scores and trainer.stop.asked):
+    is_late = outcome.scores and trainer.stop.asked and not trainer.journal.is_midway(step.name)
+    if step.name in outcome.scores or is_late:
         return
     try:
         with clock(step.name):

@@ -291,7 +291,7 @@ def test_a_later_fold_that_cannot_be_measured_is_refused_before_the_first_is_tra
 ) -> None:
     table, options = late
     with pytest.raises(DataError, match=r"^Fold 2 of 2: The r2 of the 4 validation pictures is undefined"):
-        finetune.cross_validate(data=table, out=tmp_path / "runs", reporter=CtrlC("Training"), **{**OPTIONS, **options})
+        finetune.cross_validate(data=table, out=tmp_path / "runs", **{**OPTIONS, **options})
 
     assert not (tmp_path / "runs").exists()
 

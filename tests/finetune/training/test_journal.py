@@ -212,6 +212,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     [
         {"format": 0},
         {"format": None},
+        {"run": "of somebody else"},
         {"outcome": {}},
         {"outcome": []},
         {"history": [{"phase": "frozen"}]},
@@ -228,8 +229,8 @@ def test_a_checkpoint_of_another_version_is_refused_with_what_to_do(tmp_path: Pa
         again(tmp_path)
 
     assert str(refused.value) == (
-        f"{tmp_path} was written by another version of finetune: delete it and repeat the command to train from the "
-        "start."
+        f"{tmp_path} was written by another run, or another version of finetune: delete it and repeat the command to "
+        "train from the start."
     )
 
 
@@ -238,5 +239,19 @@ def test_a_checkpoint_without_a_format_is_of_another_version(tmp_path: Path) -> 
     del facts["format"]
     Checkpoints(tmp_path).save(network(), facts, "a state of the run")
 
-    with pytest.raises(ModelError, match="was written by another version of finetune: delete it and repeat"):
+    with pytest.raises(ModelError, match="was written by another run, or another version of finetune: delete it"):
         again(tmp_path)
+
+
+def test_the_precision_that_was_decided_and_what_is_midway_are_known_again(tmp_path: Path) -> None:
+    journal = begun(tmp_path)
+    journal.precision = "bfloat16"
+    journal.save(network(), midway())
+
+    found = again(tmp_path)
+
+    assert found.precision == "bfloat16"
+    assert found.is_midway(midway().phase)
+    assert not found.is_midway("another phase")
+    found.midway(midway().phase)
+    assert not found.is_midway(midway().phase)
