@@ -26,8 +26,8 @@ demo: install   ## Train on the drawn dog breeds, export, verify, and classify a
 	echo "\n$(BIN)/finetune predict $${run}model.onnx $$picture --top 3" && \
 	$(BIN)/finetune predict "$${run}model.onnx" "$$picture" --top 3
 
-test: install   ## Run the test suite.
-	$(BIN)/python -m pytest
+test: install   ## Run the test suite, on two cores.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: install  ## Run the test suite with the slow tests.
 	$(BIN)/python -m pytest -m "not real_data"

@@ -1,4 +1,4 @@
-"""finetune: from a folder of pictures to a verified, self-describing ONNX classifier.
+"""Turn a folder or a table of pictures into a verified, self-describing ONNX model.
 
 ``finetune.run(data="pictures")`` is the whole job; everything heavy is imported when it is first used.
 """

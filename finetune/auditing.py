@@ -54,7 +54,8 @@ class AuditReport:
     def rows(self) -> list[tuple[str, str]]:
         """Return the figures as the rows of a two-column table."""
         counts = sorted(self.class_counts.values())
-        each = f"{counts[0]} to {counts[-1]} pictures each, {self.imbalance:.2g} : 1" if counts else "no classes"
+        span = " to ".join(map(str, sorted({*counts[:1], *counts[-1:]})))
+        each = f"{span} pictures each, {self.imbalance:.2g} : 1" if counts else "no classes"
         return [
             ("data", f"{self.dataset}: {self.pictures} pictures, {self.readable} readable, {self.task}"),
             ("labels", f"{len(counts)}, {each}"),

@@ -32,7 +32,9 @@ from finetune_export.contract import Calibration
 class Scores:
     """How good answers to some pictures are: every metric of the task, and each label by itself.
 
-    ``interval`` is the 95 % interval of the headline metric, None where the metric itself is undefined.
+    ``coverage`` is the share of pictures that a model which may abstain answers, ``precision`` the share of those
+    answers that is right; None where it never abstains. ``interval`` is the 95 % interval of the headline metric, None
+    where the metric itself is undefined, or where resampling the pictures cannot move it.
     """
 
     pictures: int
@@ -40,6 +42,8 @@ class Scores:
     headline: str
     interval: Interval | None
     labels: tuple[Any, ...]
+    coverage: float | None = None
+    precision: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,7 @@ def scores_of(
 ) -> Scores:
     """Return how good answers (N, K) are."""
     task, headline = objective.task, HEADLINE[objective.task]
+    coverage, precision = _answered(objective, answers, targets, thresholds)
     decided = np.array([thresholds.get(label, 0.5) for label in objective.labels]) if task == "multi-label" else None
     is_values = task == "regression"
     return Scores(
@@ -98,7 +103,21 @@ def scores_of(
             if is_values
             else per_label(task, answers, targets, objective.labels, decided)
         ),
+        coverage=coverage,
+        precision=precision,
     )
+
+
+def _answered(
+    objective: Objective, answers: NDArray[np.float32], targets: Targets, thresholds: dict[str, float]
+) -> tuple[float | None, float | None]:
+    """Return coverage and precision of single labels that may be withheld."""
+    if objective.task != "single-label" or not thresholds:
+        return None, None
+    least = np.array([thresholds.get(label, 0.0) for label in objective.labels])
+    chosen = answers.argmax(axis=1)
+    given = answers.max(axis=1) >= least[chosen]
+    return float(given.mean()), float((chosen == targets)[given].mean()) if given.any() else None
 
 
 def _ece(objective: Objective, answers: NDArray[np.float32], targets: Targets) -> float | None:

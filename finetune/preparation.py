@@ -10,16 +10,16 @@ import torch
 from finetune.config import RunConfig, Strategy, flag
 from finetune.data.audit import Audit, audit
 from finetune.data.splits import Split, rules_of, split
-from finetune.data.targets import Targets, targets_of
+from finetune.data.targets import Targets, refuse_indistinct, targets_of
 from finetune.errors import ConfigError, DataError
 from finetune.evaluation.catalogue import HEADLINE, metrics_of
-from finetune.evaluation.metrics import score
+from finetune.evaluation.metrics import TOP, score
 from finetune.intent import Intent
 from finetune.loading import load_dataset
 from finetune.names import unknown_name
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names, keep_up_to
 from finetune.networks.weights import WeightsUsed, load_weights
-from finetune.types import Backbone, Dataset, Reporter, Task
+from finetune.types import Backbone, Dataset, Reporter
 from finetune_export.contract import Preprocessing
 
 LARGEST_ONNX_BYTES = 2**31 - 2**24
@@ -87,8 +87,11 @@ class PicturesRead:
 def read_pictures(intent: Intent, reporter: Reporter) -> PicturesRead:
     """Load and audit the pictures; raise ``DataError`` where they cannot be trained on."""
     dataset = load_dataset(intent, reporter)
-    refuse_unsuitable(intent.config, dataset.task)
-    return PicturesRead(dataset=dataset, audit=audit(dataset, intent.config.max_unreadable, reporter))
+    refuse_unsuitable(intent.config, dataset)
+    audited = audit(dataset, intent.config.max_unreadable, reporter)
+    if dataset.task == "regression":
+        refuse_indistinct(dataset.examples, dataset.labels)
+    return PicturesRead(dataset=dataset, audit=audited)
 
 
 def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None) -> Job:
@@ -107,7 +110,7 @@ def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None
         *audited.notes(),
         *division.notes,
         weights.note,
-        *_unused_note(config),
+        *_unused_notes(config),
     )
     for note in notes:
         reporter.note(note)
@@ -123,8 +126,9 @@ def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None
     )
 
 
-def refuse_unsuitable(config: RunConfig, task: Task) -> None:
-    """Raise ``ConfigError`` for an option that has no meaning for a task."""
+def refuse_unsuitable(config: RunConfig, dataset: Dataset) -> None:
+    """Raise ``ConfigError`` for an option that has no meaning for the task or the labels of a data set."""
+    task, labels = dataset.task, len(dataset.labels)
     if config.task not in ("auto", task):
         raise ConfigError(f"--task {config.task} is not allowed: the labels of this data set are {task}.")
     if task != "single-label" and config.strategy in ("svm", "logreg"):
@@ -135,6 +139,8 @@ def refuse_unsuitable(config: RunConfig, task: Task) -> None:
         raise ConfigError(f"--imbalance {config.imbalance} is about classes, and regression has none; leave it out.")
     if config.monitor is not None and config.monitor not in [metric.name for metric in metrics_of(task)]:
         raise ConfigError(unknown_name(f"--monitor for {task}", config.monitor, [m.name for m in metrics_of(task)]))
+    if config.monitor == "top-5" and labels <= TOP:
+        raise ConfigError(f"--monitor top-5 of {labels} labels is always 100%; give another, such as accuracy.")
 
 
 def divide(read: PicturesRead, config: RunConfig) -> Split:
@@ -223,20 +229,32 @@ def _refuse_too_large(model: BackboneModel, backbone: Backbone) -> None:
         )
 
 
+_SLOWER_BELOW = ("unfreeze", "unfrozen_lr", "rate_span")
+_FITTED = ("epochs", "freeze_epochs", "lr", "patience", "average", "mix", "imbalance", "views", "augment")
 UNUSED: dict[Strategy, tuple[str, ...]] = {
-    "scratch": ("unfreeze", "unfrozen_lr"),
-    "probe": ("unfreeze", "unfrozen_lr"),
-    "svm": ("unfreeze", "unfrozen_lr"),
-    "logreg": ("unfreeze", "unfrozen_lr"),
+    "scratch": ("freeze_epochs", "views", *_SLOWER_BELOW),
+    "probe": ("epochs", *_SLOWER_BELOW),
+    "svm": (*_FITTED, *_SLOWER_BELOW),
+    "logreg": (*_FITTED, *_SLOWER_BELOW),
     "gradual": ("unfreeze",),
 }
-"""Options without a meaning for a strategy; who gives one is told."""
+"""Options without a meaning for a strategy; who gives one, and not its default, is told."""
 
 
-def _unused_note(config: RunConfig) -> tuple[str, ...]:
-    strategy = strategy_of(config)
-    said = [flag(name) for name in UNUSED.get(strategy, ()) if getattr(config, name) is not None]
-    return (f"With --strategy {strategy}, {', '.join(said)} has no effect.",) if said else ()
+def _unused_notes(config: RunConfig) -> tuple[str, ...]:
+    strategy, varied = strategy_of(config), config.augment != "none"
+    unused = {
+        f"--strategy {strategy}": UNUSED.get(strategy, ()),
+        f"--schedule {config.schedule}": ("gamma", "step_epochs") * (config.schedule != "StepLR"),
+        "--augment none": ("views",) * (config.views > 1 and not varied),
+        "--strategy probe and --views 1": ("augment",) * (strategy == "probe" and config.views == 1 and varied),
+        f"--folds {config.folds}": ("valid_share",) * (config.folds is not None),
+    }
+    return tuple(
+        f"With {reason}, {', '.join(map(flag, said))} has no effect."
+        for reason, names in unused.items()
+        if (said := [name for name in names if getattr(config, name) != getattr(RunConfig, name)])
+    )
 
 
 def _ignored(dataset: Dataset) -> tuple[str, ...]:

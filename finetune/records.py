@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from typing import Any
 
 from finetune import run_folder
 from finetune.clock import Clock
-from finetune.config import to_toml
+from finetune.config import RunConfig, to_toml
 from finetune.data.augmented_batch import augmented_batch
 from finetune.data.targets import text_of
 from finetune.evaluating import Evaluation, Scores
@@ -31,6 +32,8 @@ from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
 AUGMENTED = "augmented.png"
+MAY_CHANGE = ("data", "cache_gb", "checkpoint_seconds", "max_minutes", "target", "max_drop", "track")
+"""Options without a say in the weights: where the pictures are now, how the run is kept safe, what is exported."""
 VIEWS_DRAWN = 3
 PACKAGES = (
     "finetune",
@@ -49,9 +52,16 @@ PACKAGES = (
 def write_inputs(folder: RunFolder, job: Job) -> None:
     """Write the resolved options, the versions, the state of the data and the split."""
     folder.write(run_folder.CONFIG, to_toml(job.config))
+    folder.record(identity=identity_of(job.config))
     folder.write_json(run_folder.VERSIONS, {**versions(), "plugins": plugins_of(job)})
     folder.write_json(run_folder.DATA, _data(job))
     folder.write_csv(run_folder.SPLIT, ("part", "label", "path", "sha256"), list(split_rows(job)))
+
+
+def identity_of(config: RunConfig) -> str:
+    """Return the sha256 of all options that have a say in the weights: what a run is, however often it is resumed."""
+    lines = [line for line in to_toml(config).splitlines() if line.partition(" = ")[0] not in MAY_CHANGE]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def write_views(folder: RunFolder, trainer: Trainer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,11 +17,8 @@ from finetune.config import RunConfig, RunOptions, flag, read_file, resolve, to_
 from finetune.errors import ConfigError, DataError
 from finetune.intent import Intent, discover
 from finetune.preparation import Job
-from finetune.records import CHECKPOINTS, plugins_of, split_rows, versions
+from finetune.records import CHECKPOINTS, MAY_CHANGE, identity_of, plugins_of, split_rows, versions
 from finetune.run_folder import RunFolder
-
-MAY_CHANGE = ("data", "cache_gb", "checkpoint_seconds", "max_minutes", "target", "max_drop", "track")
-"""Options without a say in the weights: where the pictures are now, how the run is kept safe, what is exported."""
 
 
 def intent_of(folder: RunFolder, options: Mapping[str, Any]) -> Intent:
@@ -49,7 +47,13 @@ def _recorded(folder: RunFolder) -> RunOptions:
             f"{folder.path} has no {run_folder.CONFIG}: the run was stopped before it had written down what it was "
             "asked for. Start a new one."
         )
-    return read_file(path)
+    recorded = read_file(path)
+    if folder.facts.get("identity", identity_of(resolve(recorded))) != identity_of(resolve(recorded)):
+        raise ConfigError(
+            f"{path} was changed since the run was begun; put it back, or start a new run with: finetune run --config "
+            f"{shlex.quote(str(path))}"
+        )
+    return recorded
 
 
 def _written(config: RunConfig, name: str) -> Any:

@@ -53,7 +53,11 @@ class Recheck:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the findings as the rows of a two-column table."""
-        rows = [("model", str(self.model)), ("file", f"graph, hash and golden pairs are right, {self.labels} labels")]
+        outputs = "values" if self.metric == HEADLINE["regression"] else "labels"
+        rows = [
+            ("model", str(self.model)),
+            ("file", f"graph, hash and golden pairs are right, {self.labels} {outputs}"),
+        ]
         if found := self.verification:
             same = f"the same answer on {round(found.agreement * found.compared)} of {found.compared} pictures"
             trained, exported = (shown(found.metric, value) for value in (found.value, found.exported_value))

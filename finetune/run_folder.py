@@ -14,7 +14,7 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -112,6 +112,11 @@ class RunFolder:
         self.path = path
         self._facts: dict[str, Any] = {}
         self._lock: int | None = None
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What ``run.json`` holds."""
+        return self._facts
 
     @property
     def run_id(self) -> str:

@@ -29,7 +29,8 @@ def audit(
     """Look for broken, repeated, nearly equal, contradicting and odd pictures, and show them.
 
     Takes the inputs of 'finetune run', trains nothing, and changes no picture. Writes audit.json and suspicious.png
-    into a new folder. Pictures that could not be trained on make the exit status 3.
+    into a new folder. The exit status is 3 where a run would refuse the pictures: more than --max-unreadable cannot be
+    read, a class has none that can, or they cannot be divided into parts.
 
     Examples:
       finetune audit pictures

@@ -93,9 +93,9 @@ def _rows_of_run(result: RunResult) -> list[tuple[str, ...]]:
         (result.monitor, f"{phases}  (kept: {result.kept})"),
         ("verdict", result.verdict),
         *(("because", reason) for reason in result.reasons),
-        ("validation", _scored(result.metric, result.scores, result.interval)),
+        ("validation", _scored(result, result.scores, result.interval)),
         *([("calibration", _calibration(result))] if result.ece_before is not None else []),
-        *([("test", _scored(result.metric, result.test_scores, result.test_interval))] if result.test_scores else []),
+        *([("test", _scored(result, result.test_scores, result.test_interval))] if result.test_scores else []),
         ("exported", _exported(result)),
         ("seconds", seconds),
         ("run", str(result.run)),
@@ -111,11 +111,12 @@ def _data(result: RunResult) -> str:
     return f"{result.dataset}: {result.labels} {named}, {counts}{tested}"
 
 
-def _scored(metric: str, scores: Mapping[str, float], interval: tuple[float, float] | None) -> str:
+def _scored(result: RunResult, scores: Mapping[str, float], interval: tuple[float, float] | None) -> str:
     """Return the headline metric with its interval, and the others behind it."""
+    metric = result.metric
     within = f" (95%: {shown(metric, interval[0])} to {shown(metric, interval[1])})" if interval else ""
     others = "  ".join(f"{name} {shown(name, value)}" for name, value in scores.items() if name != metric)
-    return f"{metric} {shown(metric, scores.get(metric, nan))}{within}  {others}"
+    return f"{metric} {shown(metric, scores.get(metric, nan))}{within}  {others}{_averaged(result)}"
 
 
 def _calibration(result: RunResult) -> str:
@@ -126,4 +127,10 @@ def _calibration(result: RunResult) -> str:
 def _exported(result: RunResult) -> str:
     agreeing = round(result.agreement * result.compared)
     same = f"the same answer on {agreeing} of {result.compared} pictures"
-    return f"{shown(result.metric, result.exported_value)}, {same}, largest difference {result.max_difference:.1e}"
+    value = f"{result.metric} {shown(result.metric, result.exported_value)}"
+    return f"{value}, {same}, largest difference {result.max_difference:.1e}"
+
+
+def _averaged(result: RunResult) -> str:
+    """Return of how many values the metrics are the mean, where there are several."""
+    return f"  (mean over {result.labels} values)" if result.task == "regression" and result.labels > 1 else ""

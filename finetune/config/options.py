@@ -132,7 +132,10 @@ class RunOptions(TypedDict, total=False):
         _says(_DATA, "What the network answers; 'auto' goes by the form of the labels.", RunConfig.task),
     ]
     image_col: Annotated[
-        str, _says(_DATA, "Column of a table with the pictures' paths. [default: image, path, file or filename]")
+        str,
+        _says(
+            _DATA, "Column of a table with the pictures' paths. [default: image, path, file, filename or image_path]"
+        ),
     ]
     label_col: Annotated[
         tuple[str, ...],
@@ -145,12 +148,24 @@ class RunOptions(TypedDict, total=False):
     label_separator: Annotated[
         str, _says(_DATA, "What separates the labels of one picture in a column of a table: several labels.")
     ]
-    split_col: Annotated[str, _says(_SPLIT, "Column of a table that says 'train', 'valid' or 'test'.")]
+    split_col: Annotated[
+        str, _says(_SPLIT, "Column of a table that says 'train', 'valid' or 'test'. [default: a column named split]")
+    ]
     group_col: Annotated[
-        str, _says(_SPLIT, "Column of a table with what must not be divided: the patient, the animal, the scene.")
+        str,
+        _says(
+            _SPLIT,
+            "Column of a table with what must not be divided: the patient, the animal, the scene. [default: a column "
+            "named group]",
+        ),
     ]
     group_pattern: Annotated[
-        str, _says(_SPLIT, "The same as a regular expression on a picture's path: its first group, or all it matches.")
+        str,
+        _says(
+            _SPLIT,
+            "The same as a regular expression on a picture's path below the folder that all pictures share: its first "
+            "group, or all it matches.",
+        ),
     ]
     skip_missing: Annotated[
         bool, _says(_DATA, "Train without the pictures of a table that are not there, instead of refusing it.")
@@ -306,7 +321,11 @@ class RunOptions(TypedDict, total=False):
         _says(_RUN, "How much of the metric a target of other arithmetic, such as 'int8', may lose.", 0.005),
     ]
     max_minutes: Annotated[
-        float, _says(_RUN, "End training in time, so that the export is done so many minutes after the start.")
+        float,
+        _says(
+            _RUN,
+            "End training in time, so that the export is done so many minutes after the start; all --folds together.",
+        ),
     ]
     checkpoint_seconds: Annotated[
         float,

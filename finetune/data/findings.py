@@ -31,6 +31,12 @@ CONFLICTS = ("conflict", "near-conflict")
 ACROSS_PARTS = ("duplicate-across-parts", "near-duplicate-across-parts")
 FAMILIES = (*CONFLICTS, *ACROSS_PARTS, "duplicate", "near-duplicate", "same-name")
 """The kinds whose findings are of several pictures that belong together, the first of which is as it should be."""
+LISTED_TWICE = {
+    "conflict": "listed with other labels or values",
+    "duplicate-across-parts": "listed in several parts",
+    "duplicate": "listed twice",
+}
+"""What is said of a family where its pictures are one file: a table may name one in several rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +81,16 @@ def count(findings: Iterable[Finding]) -> int:
 def first(findings: Sequence[Finding]) -> str:
     """Return the first of the findings of one kind in a few words."""
     finding = findings[0]
-    sign = " ≈ " if finding.kind.startswith("near-") else " and " if finding.kind == "same-name" else " = "
-    other = f"{sign}{_questionable(finding)[0].path}" if finding.kind in FAMILIES else ""
+    other = _like(finding) if finding.kind in FAMILIES else ""
     return f"{finding.pictures[0].path}{other}" + (f": {finding.detail}" if finding.detail else "")
+
+
+def _like(finding: Finding) -> str:
+    other = _questionable(finding)[0].path
+    if other == finding.pictures[0].path and finding.kind in LISTED_TWICE:
+        return f", {LISTED_TWICE[finding.kind]}"
+    sign = " ≈ " if finding.kind.startswith("near-") else " and " if finding.kind == "same-name" else " = "
+    return f"{sign}{other}"
 
 
 def sentence(findings: Sequence[Finding]) -> str:

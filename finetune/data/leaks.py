@@ -23,7 +23,7 @@ def leaks(parts: dict[Part, list[Checked]], grouping: Grouping) -> Iterator[str]
     kinds: list[tuple[Callable[[Checked], Hashable | None], str]] = [
         (
             lambda picture: picture.sha256,
-            "{n} {name} picture(s) are also {done}, which flatters the score; first {b} = {a}.",
+            "{n} {name} picture(s) are also {done}, which flatters the score; first {b}{equals}.",
         ),
         (
             lambda picture: families.get(picture.sha256),
@@ -41,7 +41,8 @@ def leaks(parts: dict[Part, list[Checked]], grouping: Grouping) -> Iterator[str]
             known |= {id(picture) for _, picture in pairs}
             if pairs:
                 a, b = (picture.example.path for picture in pairs[0])
-                yield text.format(n=len(pairs), name=NAMES[later], done=DONE_WITH[earlier], a=a, b=b)
+                equals = ", listed in both parts" if a == b else f" = {a}"  # a table may name one in two rows
+                yield text.format(n=len(pairs), name=NAMES[later], done=DONE_WITH[earlier], a=a, b=b, equals=equals)
 
 
 def _pairs(

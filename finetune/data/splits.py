@@ -12,7 +12,7 @@ from finetune.data.audit import Audit, Checked
 from finetune.data.findings import labels_of
 from finetune.data.leaks import NAMES, leaks
 from finetune.data.split_file import divided_as
-from finetune.data.stratification import folds, hold_out, totals
+from finetune.data.stratification import evenly, folds, hold_out, totals
 from finetune.data.units import Grouping, Unit, grouping_of, units_of
 from finetune.errors import ConfigError, DataError
 from finetune.types import Dataset, Example, Part
@@ -38,9 +38,9 @@ class SplitRules:
 
     @property
     def smallest_share(self) -> float:
-        """The least part (0..1) that is held out."""
+        """The least part (0..1) that is held out, or left to train on."""
         held_out = 1 / self.folds if self.folds else self.valid_share
-        return min(held_out, self.test_share or held_out)
+        return max(0.0, min(held_out, self.test_share or held_out, 1 - held_out - self.test_share))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,10 @@ class _Division:
     ) -> tuple[list[Unit], list[Checked]]:
         """Hold a share of all there was out of the units; return what is left, and the pictures held out."""
         left = totals(units)
-        wanted = {s: max(1, min(round(share * count), left[s] - keep)) for s, count in total.items()}
+        if self.dataset.task == "regression":
+            wanted = evenly(total, left, share, keep)
+        else:
+            wanted = {s: max(1, min(round(share * count), left[s] - keep)) for s, count in total.items()}
         held_out = hold_out(units, wanted, keep, self.rules.seed)
         taken = set(held_out)
         return [unit for unit in units if unit not in taken], _pictures(held_out)

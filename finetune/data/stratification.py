@@ -16,6 +16,21 @@ from functools import partial
 from finetune.data.units import Unit
 
 
+def evenly(total: Mapping[str, int], left: Mapping[str, int], share: float, keep: int) -> dict[str, int]:
+    """Return how many pictures of each stratum to hold out, so that it is ``share`` (0..1) of all of them together.
+
+    For strata that follow each other, as bins of a value do: what rounding leaves out of one is made up for in the
+    next. ``total`` pictures there were of each, and of those that are ``left`` at least ``keep`` stay.
+    """
+    wanted: dict[str, int] = {}
+    passed = 0
+    for stratum in sorted(total):
+        passed += total[stratum]
+        due = round(share * passed) - sum(wanted.values())
+        wanted[stratum] = max(1, min(due, left[stratum] - keep))
+    return wanted
+
+
 def hold_out(units: Sequence[Unit], wanted: Mapping[str, int], keep: int, seed: int) -> list[Unit]:
     """Return units with as many pictures of each stratum as are ``wanted``, as nearly as units allow.
 

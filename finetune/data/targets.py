@@ -13,10 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.errors import DataError
 from finetune.types import Example, Task
 from finetune_export.contract import Scaling
 
 Targets = NDArray[Any]
+
+COARSEST_STEP = 1e-3
+"""The largest step from one float32 to the next that values may be rounded by, in their standard deviations."""
 
 
 def targets_of(examples: Sequence[Example], labels: Sequence[str], task: Task) -> Targets:
@@ -30,6 +34,21 @@ def targets_of(examples: Sequence[Example], labels: Sequence[str], task: Task) -
     for row, example in zip(shown, examples, strict=True):
         row[[index[label] for label in example.labels]] = 1
     return shown
+
+
+def refuse_indistinct(examples: Sequence[Example], names: Sequence[str]) -> None:
+    """Raise ``DataError`` for values that float32, which targets are, would round by more than ``COARSEST_STEP``.
+
+    ``names`` are those of the values. What never varies loses nothing by it, and passes.
+    """
+    for name, values in zip(names, np.array([example.values for example in examples]).T, strict=True):
+        step, mean, deviation = np.spacing(np.float32(np.abs(values).max())), values.mean(), values.std()
+        if np.ptp(values) and step > COARSEST_STEP * deviation:
+            raise DataError(
+                f"The values of '{name}', {mean:g} on average with a standard deviation of {deviation:g}, are too "
+                f"close together for float32, which tells them apart in steps of {step:g}. Subtract a constant, such "
+                "as the mean, from the column."
+            )
 
 
 def scaling_of(values: NDArray[np.float32]) -> Scaling:

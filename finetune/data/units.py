@@ -42,7 +42,7 @@ def units_of(checked: Sequence[Checked], grouping: Grouping, task: Task, share: 
     """Return the units of pictures, in the order of their keys.
 
     The strata are the labels. For regression they are quantiles of the first value, of a unit its mean, as fine as
-    ``share`` (0..1), the least part that will be held out, allows.
+    ``share`` (0..1), the least part that will be on one side, allows.
     """
     families = Families(len(checked))
     families.join_equal([picture.sha256 for picture in checked])

@@ -26,8 +26,8 @@ FORMAT = 1
 class Outcome:
     """What each step reached in the monitored metric, and the one whose weights are the best so far.
 
-    ``temperature`` divides its logits. ``reasons`` say why 'auto' went on or stopped, ``plan`` which steps it found
-    worth trying after the probe; None before it has measured.
+    ``temperature`` divides its logits. ``reasons`` say why 'auto' went on or stopped, and what averages came to,
+    ``plan`` which steps it found worth trying after the probe; None before it has measured.
     """
 
     scores: dict[str, float] = field(default_factory=dict)

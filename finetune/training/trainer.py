@@ -163,14 +163,14 @@ class Trainer:
         with self.stop.heeded():
             learner.fit(phase.epochs, rates, cbs=callbacks)
         best.restore_into(learner.model)
-        reached = math.nan if guard.cause else self._with_averages(learner, best, averages)
+        reached = math.nan if guard.cause else self._with_averages(phase.name, learner, best, averages)
         self._network.to(memory_format=torch.contiguous_format)  # as it is exported
         self._reporter.end()
         if guard.cause or best.epoch_kept is None:
             raise DivergedError(f"{guard.cause}; try a lower --lr or --unfrozen-lr ('finetune lr-find' suggests one).")
         return reached
 
-    def _with_averages(self, learner: Any, best: BestEpoch, averages: Averages) -> float:
+    def _with_averages(self, phase: str, learner: Any, best: BestEpoch, averages: Averages) -> float:
         """Put an average of the weights in the place of the best epoch's where it is strictly better."""
 
         def score(weights: Mapping[str, Tensor]) -> float:
@@ -181,10 +181,13 @@ class Trainer:
             return math.nan
         reached, kept = best.epoch_kept.score, best.weights
         for average in averages.found(score):
+            compared = f"{self.objective.shown(average.score)} against {self.objective.shown(reached)}"
             if self.objective.merit(average.score) > self.objective.merit(reached):
-                better = f"{self.objective.shown(average.score)} against {self.objective.shown(reached)}"
-                self._reporter.note(f"{average.name.capitalize()} beats the best epoch ({better}), and is kept.")
+                said = f"{phase}: {average.name} is better than the best epoch ({compared}), and is kept."
                 reached, kept = average.score, dict(average.weights)
+            else:
+                said = f"{phase}: {average.name} is no better than what there is ({compared})."
+            self.journal.outcome.reasons += (said,)
         learner.model.load_state_dict(kept)
         return reached
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,12 @@ def test_from_scratch_no_weights_are_loaded_whatever_is_given(pictures: Path, mo
     ("strategy", "said", "unused"),
     [
         ("scratch", {"unfreeze": 2, "unfrozen_lr": 1e-4}, "--unfreeze, --unfrozen-lr"),
-        ("probe", {"unfreeze": 2}, "--unfreeze"),
+        ("scratch", {"freeze_epochs": 3, "views": 4, "rate_span": 10}, "--freeze-epochs, --views, --rate-span"),
+        ("probe", {"epochs": 7, "unfreeze": 2}, "--epochs, --unfreeze"),
         ("svm", {"unfrozen_lr": 1e-4}, "--unfrozen-lr"),
-        ("logreg", {"unfreeze": 1}, "--unfreeze"),
+        ("svm", {"epochs": 7, "freeze_epochs": 3, "lr": 0.1}, "--epochs, --freeze-epochs, --lr"),
+        ("logreg", {"average": "ema", "patience": 2, "mix": "mixup"}, "--patience, --average, --mix"),
+        ("logreg", {"imbalance": "focal", "unfreeze": 1}, "--imbalance, --unfreeze"),
         ("gradual", {"unfreeze": 2, "unfrozen_lr": 1e-4}, "--unfreeze"),
     ],
 )
@@ -90,6 +94,35 @@ def test_options_without_effect_are_told_so(pictures: Path, strategy: str, said:
     notes = job_of(pictures, strategy=strategy, **said).notes
 
     assert f"With --strategy {strategy}, {unused} has no effect." in notes
+
+
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        ({"gamma": 0.5, "step_epochs": 2}, "With --schedule OneCycleLR, --gamma, --step-epochs has no effect."),
+        ({"strategy": "finetune", "views": 3, "augment": "none"}, "With --augment none, --views has no effect."),
+        (
+            {"strategy": "probe", "views": 1, "augment": "trivial"},
+            "With --strategy probe and --views 1, --augment has no effect.",
+        ),
+        ({"folds": 2, "valid_share": 0.3}, "With --folds 2, --valid-share has no effect."),
+    ],
+)
+def test_options_that_another_takes_the_effect_of_are_told_so(pictures: Path, said: dict[str, Any], note: str) -> None:
+    assert [found for found in job_of(pictures, **said).notes if "no effect" in found] == [note]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"strategy": "svm", "epochs": 3, "mix": "none", "lr": 0.003},
+        {"strategy": "probe", "views": 1, "augment": "none"},
+        {"strategy": "finetune", "views": 1, "augment": "trivial"},
+        {"schedule": "StepLR", "gamma": 0.5, "step_epochs": 2},
+    ],
+)
+def test_defaults_and_options_that_go_together_are_not_told_of(pictures: Path, said: dict[str, Any]) -> None:
+    assert not [note for note in job_of(pictures, **said).notes if "no effect" in note]
 
 
 @pytest.mark.parametrize("strategy", ["finetune", "partial"])
@@ -150,6 +183,37 @@ def test_an_option_without_meaning_for_the_task_is_refused_before_a_picture_is_r
 def test_a_task_that_the_labels_do_not_have_is_refused(pictures: Path) -> None:
     assert refusal(pictures, task="regression") == (
         "--task regression is not allowed: the labels of this data set are single-label."
+    )
+
+
+def test_the_top_5_of_few_labels_is_no_metric_to_choose_by(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune.preparation.audit", lambda *_: pytest.fail("the pictures were read"))
+
+    assert refusal(pictures, monitor="top-5") == (
+        "--monitor top-5 of 2 labels is always 100%; give another, such as accuracy."
+    )
+
+
+def test_the_top_5_of_six_labels_may_be_chosen_by(pictures: Path) -> None:
+    for label in "cdef":
+        shutil.copytree(pictures / "cat", pictures / label)
+
+    assert job_of(pictures, monitor="top-5").config.monitor == "top-5"
+
+
+def test_values_that_float32_does_not_tell_apart_are_refused(tmp_path: Path, colour_table: Callable[..., Path]) -> None:
+    table = colour_table(tmp_path, "regression")
+    head, *rows = table.read_text().splitlines()
+    moments = [",".join([*row.split(",")[:3], str(1_700_000_000 + 40 * i)]) for i, row in enumerate(rows)]
+    table.write_text("\n".join([head, *moments]))
+
+    with pytest.raises(DataError) as caught:
+        job_of(table, **TWO)
+
+    assert caught.value.exit_code == 3
+    assert str(caught.value) == (
+        "The values of 'blue', 1.7e+09 on average with a standard deviation of 276.887, are too close together for "
+        "float32, which tells them apart in steps of 128. Subtract a constant, such as the mean, from the column."
     )
 
 

@@ -123,6 +123,8 @@ def test_a_model_of_another_task_is_verified_against_its_network(trained_on_tabl
     assert found.verification.passed
     assert (found.verification.metric, found.verification.compared) == (result.metric, 12)
     assert found.verification.exported_value == result.exported_value == pytest.approx(found.verification.value)
+    counted = "2 labels" if result.task == "multi-label" else "2 values"
+    assert found.rows()[1] == ("file", f"graph, hash and golden pairs are right, {counted}")
     shown_as = "%" if result.task == "multi-label" else ""
     metric, text = found.rows()[-1]
     assert (metric, re.fullmatch(rf"trained \S+{shown_as}, exported \S+{shown_as}", text) is not None) == (

@@ -48,7 +48,7 @@ def _rows(contract: Contract) -> list[tuple[str, str]]:
         ("resize", f"{p.crop} of {p.crop_fraction:g} of the shorter side, {p.resize_filter}, to {p.image_size_px} px"),
         ("in the graph", f"mean {_numbers(p.mean)}, std {_numbers(p.std)} on 0..1{_last_step(contract)}"),
         ("precision", contract.precision),
-        ("metrics", ", ".join(f"{name} {value:.4f}" for name, value in contract.metrics.items())),
+        ("validation", ", ".join(f"{name} {value:.4f}" for name, value in contract.metrics.items())),
         ("backbone", f"{contract.backbone.name}, weights {contract.backbone.weights}{_licence(contract)}"),
         ("data", f"{data.name}, {data.train_images} + {data.valid_images} pictures"),
         ("", f"from {data.source} ({data.licence})"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -37,11 +37,15 @@ class Survey:
     no_switch: str = ""
     decimal: str = ""
     divided: str = ""
+    switched: dict[str, bool] = field(default_factory=dict)
+    """For each column that is not empty, whether all its cells are switches."""
 
     def look_at(self, lines: Iterable[Line], columns: Sequence[str], unit: str) -> Survey:
         """Look at every cell that is not empty, and return the survey."""
         for number, cells in lines:
             for column, cell in zip(columns, map(str.strip, cells), strict=True):
+                if cell:
+                    self.switched[column] = self.switched.get(column, True) and cell.lower() in SWITCHES
                 for name in _ruled_out_by(cell) if cell else ():
                     if not getattr(self, name):
                         setattr(self, name, f"{unit} {number} has '{cell[:40]}' in the column '{column}'")
@@ -86,11 +90,21 @@ def task_by_form(survey: Survey, columns: Sequence[str]) -> Task:
     if not survey.no_switch:
         return "multi-label"
     if not survey.no_number:
+        _refuse_stray(survey)
         return "regression"
     raise DataError(
         f"{survey.no_number}, which is no number, and {survey.no_switch}, which is none of 0, 1, true, false, yes and "
         "no. Several label columns hold either; choose others with --label-col."
     )
+
+
+def _refuse_stray(survey: Survey) -> None:
+    """Refuse numbers beside a column of 0 and 1: one that is mistyped would make values of all labels."""
+    if switched := next((column for column, only in survey.switched.items() if only), None):
+        raise ConfigError(
+            f"{survey.no_switch}, while '{switched}' holds only 0 and 1: values or labels? Say --task regression, or "
+            "correct the cell to 0 or 1."
+        )
 
 
 def _task_of_one(survey: Survey) -> Task:

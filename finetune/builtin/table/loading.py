@@ -64,6 +64,7 @@ def _read(table: Table, said: Columns) -> Dataset:
             *notes,
             *more,
             *rows.notes(),
+            *_ungrouped(chosen, examples),
             *([f"No label applies to {without} of {len(examples)} pictures."] if without else []),
             *(alike(labels) if task != "regression" else []),
         ),
@@ -96,6 +97,15 @@ def _labels(
         found = f"one label, '{labels[0]}'; at least two are" if labels else "no labels; at least one is"
         raise DataError(f"{table.path} holds {found} needed. See --label-col and --task.")
     return labels
+
+
+def _ungrouped(chosen: Chosen, examples: tuple[Example, ...]) -> Iterator[str]:
+    without = sum(example.group is None for example in examples)
+    if chosen.group and without:
+        yield (
+            f"The column '{chosen.group}' is empty for {without} of {len(examples)} pictures; each of them counts as a "
+            "group of its own."
+        )
 
 
 @dataclass

@@ -133,7 +133,7 @@ class Progress(Callback):  # type: ignore[misc]
 class BestEpoch(Callback):  # type: ignore[misc]
     """Remember the weights of the epoch with the best score, of equals the one with the lower loss.
 
-    With ``patience``, end the phase after so many epochs without a better one.
+    With ``patience``, end the phase after so many epochs without a better score; a lower loss alone is none.
     """
 
     order = 61  # after Progress, which adds to the history
@@ -148,8 +148,13 @@ class BestEpoch(Callback):  # type: ignore[misc]
         latest, kept = self.history[-1], self.epoch_kept
         if kept is None or self._merit(latest) > self._merit(kept):
             self.epoch_kept, self.weights = latest, copy.deepcopy(self.model.state_dict())
-        elif self.patience is not None and latest.epoch - kept.epoch >= self.patience:
+        if self.patience is not None and latest.epoch - self._first_of_the_best() >= self.patience:
             raise CancelFitException
+
+    def _first_of_the_best(self) -> int:
+        """Return the first epoch of the phase with the best score so far."""
+        phase = [epoch for epoch in self.history if epoch.phase == self.history[-1].phase]
+        return max(phase, key=lambda epoch: (self.objective.merit(epoch.score), -epoch.epoch)).epoch
 
     def _merit(self, epoch: Epoch) -> tuple[float, float]:
         return self.objective.merit(epoch.score), -epoch.valid_loss

@@ -36,7 +36,7 @@ PARTS: dict[str, Part] = {
 }
 """What a split is to a run, by the names that the hub takes for it."""
 _SPLIT_IN_NAME = re.compile(rf"(?:^|[-._ ])({'|'.join(PARTS)})(?=[-._ \d]|$)", re.IGNORECASE)
-_FORMS = "what Dataset.save_to_disk wrote, or Parquet files"
+_FORMS = ("what Dataset.save_to_disk wrote", "Parquet files")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Shards:
 def find_shards(root: Path) -> Shards:
     """Return the files of the set that lies at ``root``; raise ``DataError`` where none does, or where several do."""
     if not root.exists():
-        raise DataError(f"{root} does not exist. Give --data {_FORMS}.")
+        raise DataError(f"{root} does not exist. Give --data {', or '.join(_FORMS)}.")
     if root.is_file():
         return parquet_shards(root.parent, [root.name], f"--data {root.parent}/CONFIGURATION")
     if (root / "dataset_dict.json").is_file():
@@ -82,7 +82,7 @@ def of_configuration(files: Iterable[str], wanted: str | None, where: str, next_
         if name.endswith(".parquet"):
             by_name.setdefault(_configuration_of(name), []).append(name)
     if not by_name:
-        raise DataError(f"{where} holds no data set: neither {_FORMS}.")
+        raise DataError(f"{where} holds no data set: neither {' nor '.join(_FORMS)}.")
     wanted = wanted or (next(iter(by_name)) if len(by_name) == 1 else "default")
     if wanted not in by_name:
         raise DataError(

@@ -194,7 +194,7 @@ def test_a_folder_without_a_set_is_refused(tmp_path: Path, refusal: Callable[...
         "no does not exist. Give --data what Dataset.save_to_disk wrote, or Parquet files."
     )
     assert refusal(tmp_path / "empty") == (
-        "empty holds no data set: neither what Dataset.save_to_disk wrote, or Parquet files."
+        "empty holds no data set: neither what Dataset.save_to_disk wrote nor Parquet files."
     )
 
 
@@ -205,7 +205,7 @@ def test_a_split_that_would_lead_out_of_the_folder_is_refused(
     copy = saved({"train": pets(4)})
     (copy / "dataset_dict.json").write_text(json.dumps({"splits": [split]}))
 
-    with pytest.raises(DataError, match="which is none. Copy the whole folder again"):
+    with pytest.raises(DataError, match=r"which is none\. Copy the whole folder again"):
         loaded(copy)
 
 

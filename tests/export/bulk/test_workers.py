@@ -33,7 +33,7 @@ def children() -> list[psutil.Process]:
 def none_left() -> Iterator[None]:
     before = set(children())
     yield
-    assert set(children()) == before
+    assert set(children()) <= before  # one of those before may have ended meanwhile
 
 
 @pytest.fixture
@@ -180,9 +180,9 @@ def test_few_pictures_need_no_process_and_many_get_all_processors(many: Path, qu
     before = set(children())
     with closing(job.answers(predictor, question, job.batched(few, 1))) as found:
         next(found)
-        assert set(children()) == before
+        assert set(children()) <= before  # one of those before may have ended meanwhile
     with closing(job.answers(predictor, question, job.batched(entries([str(many)]), 1))) as found:
         for _ in range(100):
             next(found)
         assert 1 <= len(set(children()) - before) <= (os.cpu_count() or 1)
-    assert set(children()) == before
+    assert set(children()) <= before  # one of those before may have ended meanwhile

@@ -34,6 +34,7 @@ def test_inspect_shows_the_labels_and_where_the_model_comes_from(cli: Callable[.
     assert "labels        0  ant" in rows
     assert "              2  Käfer 甲" in rows
     assert "precision     fp32" in rows
+    assert "validation    accuracy 0.9750, images 8.0000" in rows
     assert "run           2024-01-02-a" in rows
     assert f"graph         sha256 {read_contract(model_path).graph_sha256}" in rows
 
@@ -111,7 +112,7 @@ def test_a_table_shows_control_characters_instead_of_obeying_them(
     path = tmp_path / "coloured.onnx"
     path.write_bytes(seal(make_graph(), replace(contract, precision="int8", metrics={"\x1b[2J\u2028accuracy": 1.0})))
 
-    assert r"metrics       \x1b[2J\u2028accuracy 1.0000" in cli("inspect", path).out.splitlines()
+    assert r"validation    \x1b[2J\u2028accuracy 1.0000" in cli("inspect", path).out.splitlines()
 
 
 def test_check_passes_a_sound_model(cli: Callable[..., Said], model_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from finetune.builtin.table.columns import GROUP_NAME, IMAGE_NAMES, LABEL_NAMES, PART_NAME
+from finetune.config import RunOptions
 from finetune.types import Dataset
 
 
@@ -35,6 +37,21 @@ def test_columns_of_other_names_are_taken_where_that_is_said(
     dataset = loaded(table("photo,kind\na.jpg,cat\nb.jpg,dog\n"), image="photo", labels=("kind",))
 
     assert [example.label for example in dataset.examples] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("option", "default"),
+    [
+        ("image_col", f"{', '.join(IMAGE_NAMES[:-1])} or {IMAGE_NAMES[-1]}"),
+        ("label_col", " or ".join(LABEL_NAMES)),
+        ("split_col", f"a column named {PART_NAME}"),
+        ("group_col", f"a column named {GROUP_NAME}"),
+    ],
+)
+def test_the_help_names_the_columns_that_are_looked_for(option: str, default: str) -> None:
+    (_, parameter) = get_args(get_type_hints(RunOptions, include_extras=True)[option])
+
+    assert parameter.help.endswith(f" [default: {default}]")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +150,10 @@ def test_a_column_called_group_says_what_stays_together_and_that_is_said(
     dataset = loaded(table("image,label,group\na.jpg,cat,tom\nb.jpg,dog, rex \nc.jpg,dog,\n"))
 
     assert [example.group for example in dataset.examples] == ["tom", "rex", None]
-    assert dataset.notes == ("The column 'group' says which pictures stay together.",)
+    assert dataset.notes == (
+        "The column 'group' says which pictures stay together.",
+        "The column 'group' is empty for 1 of 3 pictures; each of them counts as a group of its own.",
+    )
 
 
 def test_another_column_says_so_where_it_is_named(table: Callable[..., Path], loaded: Callable[..., Dataset]) -> None:

@@ -168,6 +168,27 @@ def test_yes_and_no_are_values_where_that_is_said(table: Callable[..., Path], lo
     assert [example.values for example in dataset.examples] == [(1, 0), (0, 1), (1, 1), (0, 0)]
 
 
+@pytest.mark.parametrize("stray", ["2", "0.5", "-1", "01"])
+def test_one_other_number_does_not_make_values_of_labels(
+    table: Callable[..., Path], loaded: Callable[..., Dataset], refusal: Callable[..., str], stray: str
+) -> None:
+    path = table(SWITCHED.replace("c.jpg,1,1", f"c.jpg,{stray},1"))
+
+    assert refusal(path, status=2, labels=("cat", "dog")) == (
+        f"line 4 has '{stray}' in the column 'cat', while 'dog' holds only 0 and 1: values or labels? Say --task "
+        "regression, or correct the cell to 0 or 1."
+    )
+    assert loaded(path, labels=("cat", "dog"), task="regression").task == "regression"
+
+
+def test_numbers_are_values_where_no_column_is_of_0_and_1_alone(
+    table: Callable[..., Path], loaded: Callable[..., Dataset]
+) -> None:
+    path = table("image,x,y\na.jpg,1,0\nb.jpg,2,1\nc.jpg,0,3\n")
+
+    assert loaded(path, labels=("x", "y")).task == "regression"
+
+
 @pytest.mark.parametrize(
     "value", ["nan", "NaN", "inf", "-Infinity", "1e999", "1e39", "1,5", "1_000", "٣", "0x1", "five"]
 )

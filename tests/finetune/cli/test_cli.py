@@ -16,6 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from finetune.cli import COMMANDS
+from finetune.cli.run import _rows_of_run
+from finetune.evaluation.catalogue import shown
 
 from .conftest import Said, tiny
 
@@ -31,6 +33,12 @@ def test_help_lists_every_command_with_one_line(cli: Callable[..., Said]) -> Non
         summary = (command.__doc__ or "").splitlines()[0]
         assert summary.endswith(".")
         assert " ".join(summary.split()[:3]) in said.out
+
+
+def test_help_says_what_goes_in_and_what_comes_out(cli: Callable[..., Said]) -> None:
+    said = " ".join(cli("--help").out.split())
+
+    assert "Turn a folder or a table of pictures into a verified, self-describing ONNX model." in said
 
 
 def test_without_a_command_the_help_is_shown(cli: Callable[..., Said]) -> None:
@@ -194,10 +202,21 @@ def test_a_run_prints_a_table_that_says_what_comes_next(
     assert rows["data"] == "pictures: 2 classes, 8 training and 2 validation pictures, 2 test pictures"
     for part in ("validation", "test"):
         assert re.match(r"accuracy \d+\.\d% \(95%: \d+\.\d% to \d+\.\d%\)  balanced-accuracy \d", rows[part])
-    assert re.fullmatch(r"temperature \d\S*: expected error 0\.\d{3} without, 0\.\d{3} with it", rows["calibration"])
-    assert re.match(r"\d+\.\d%, the same answer on 2 of 2 pictures, largest difference \d", rows["exported"])
+    assert re.fullmatch(
+        r"temperature \d\S*: expected error 0\.\d{3} without, 0\.\d{3} with it, on what it was fitted to",
+        rows["calibration"],
+    )
+    assert re.match(r"accuracy \d+\.\d%, the same answer on 2 of 2 pictures, largest difference \d", rows["exported"])
     assert rows["run"] == str(folder)
     assert rows["next"] == f"finetune predict {folder / 'model.onnx'} PICTURE..."
+
+
+def test_the_table_of_several_values_says_that_its_metrics_are_means(trained_on_table: Any) -> None:
+    result = trained_on_table.result
+    rows = dict(_rows_of_run(result))
+
+    assert rows["exported"].startswith(f"{result.metric} {shown(result.metric, result.exported_value)}, the same")
+    assert rows["validation"].endswith("  (mean over 2 values)") == (result.task == "regression")
 
 
 def test_a_classic_classifier_is_run_by_its_name_and_says_what_it_is(cli: Callable[..., Said], pictures: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from finetune.data.audit import Audit, Checked
@@ -246,6 +246,14 @@ def test_leaks_are_noted_for_every_two_parts() -> None:
     )
 
 
+def test_one_file_in_two_parts_is_said_to_be_listed_in_both() -> None:
+    pictures = with_parts(("train", 4), ("valid", 4))
+    pictures += [checked("same", label="a", part=part, path="/same") for part in ("train", "valid")]
+    assert divided(pictures).notes == (
+        "1 validation picture(s) are also trained on, which flatters the score; first /same, listed in both parts.",
+    )
+
+
 def test_pictures_that_look_alike_in_two_parts_are_noted() -> None:
     look = int("01" * 31, 2)
     pictures = with_parts(("train", 4), ("valid", 4))
@@ -353,9 +361,31 @@ def test_values_are_divided_alike_over_their_range(share: float, seed: int) -> N
 
     division = divided(pictures, "regression", valid_share=share, seed=seed)
 
-    assert abs(len(division.valid) - share * 200) <= 6
+    assert abs(len(division.valid) - share * 200) <= 1
     below_the_median = sum(example.values[0] < 100**2 / 10 for example in division.valid)
     assert abs(below_the_median - len(division.valid) / 2) <= 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(6, 300), st.floats(0.02, 0.9), st.floats(0.0, 0.9), SEEDS)
+@example(100, 0.5, 0.49, 1)
+def test_as_many_values_are_held_out_as_the_shares_say(count: int, valid: float, test: float, seed: int) -> None:
+    assume(valid + test < 1 and min(1.0, 1 - valid - test) * count >= 1)
+    pictures = [checked(i, values=(float(i % 7),)) for i in range(count)]
+
+    division = divided(pictures, "regression", valid_share=valid, test_share=test, seed=seed)
+
+    assert abs(len(division.valid) - round(valid * count)) <= 1
+    assert abs(len(division.test) - round(test * count)) <= 1
+
+
+def test_a_fifth_of_the_values_is_a_fifth() -> None:
+    pictures = [checked(i, values=(float(i),)) for i in range(120)]
+
+    division = divided(pictures, "regression", valid_share=0.2)
+
+    assert [len(part) for part in parts_of(division)] == [96, 24, 0]
+    assert divided(pictures[::-1], "regression", valid_share=0.2) == division
 
 
 def test_values_in_few_groups_can_be_divided_too() -> None:

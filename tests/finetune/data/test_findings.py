@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from finetune.data.audit import inspect
-from finetune.data.findings import KINDS, Finding, count, find, imbalance
+from finetune.data.findings import KINDS, Finding, count, find, first, imbalance
 from finetune.data.reading import Checked, Refused
 from finetune.reporting import SILENT
 from finetune.types import Dataset, Example, Part
@@ -152,6 +153,21 @@ def test_of_a_family_all_but_the_first_count_and_in_a_conflict_those_that_differ
     assert count([Finding(kind="duplicate", pictures=family)]) == 3
     assert count([Finding(kind="conflict", pictures=family)]) == 1
     assert count([Finding(kind="tiny", pictures=family[:1])] * 2) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([{"label": "x"}, {"label": "y"}], "listed with other labels or values"),
+        ([{"values": (1.0,)}, {"values": (2.0,)}], "listed with other labels or values"),
+        ([{"label": "x", "part": "train"}, {"label": "x", "part": "valid"}], "listed in several parts"),
+        ([{"label": "x", "group": "1"}, {"label": "x", "group": "2"}], "listed twice"),
+    ],
+)
+def test_a_file_is_not_said_to_equal_itself(rows: list[dict[str, Any]], told: str) -> None:
+    checked = [Checked(example=Example(path=Path("a.png"), **row), sha256="0") for row in rows]
+
+    assert first(find(checked, [], "single-label")) == f"a.png, {told}"
 
 
 def test_the_imbalance_is_of_the_most_frequent_and_the_rarest() -> None:
