@@ -30,10 +30,11 @@ def intent_of(folder: RunFolder, options: Mapping[str, Any]) -> Intent:
     before, after = resolve(recorded), resolve(recorded, cast(RunOptions, options))
     for name in options:
         if name not in MAY_CHANGE and _written(after, name) != _written(before, name):
+            begun = getattr(before, name)
             raise ConfigError(
-                f"{flag(name)} {getattr(after, name)} cannot be said when a run is resumed: it was begun with "
-                f"{getattr(before, name)}. What may change is {', '.join(map(flag, MAY_CHANGE))}; start a new run "
-                "for anything else."
+                f"{flag(name)} {getattr(after, name)} cannot be said when a run is resumed: it was begun "
+                f"{'without it' if begun is None else f'with {begun}'}. What may change is "
+                f"{', '.join(map(flag, MAY_CHANGE))}; start a new run for anything else."
             )
     # What a recipe says is in the file already; laid over it once more, it would undo what was said on the day.
     intent = discover({**recorded, **options})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -161,18 +162,35 @@ def test_a_run_that_was_ended_before_it_had_written_down_its_data_begins_anew(en
 
 @pytest.mark.parametrize(
     ("name", "value", "before"),
-    [("lr", 0.1, 0.003), ("backbone", "resnet18", "squeezenet1_1"), ("test_share", 0.2, 0.0), ("monitor", "ece", None)],
+    [
+        ("lr", 0.1, "with 0.003"),
+        ("backbone", "resnet18", "with squeezenet1_1"),
+        ("test_share", 0.2, "with 0.0"),
+        ("monitor", "ece", "without it"),
+    ],
 )
 def test_an_option_that_would_make_another_run_is_refused_with_those_that_may_change(
-    ended: Ended, name: str, value: object, before: object
+    ended: Ended, name: str, value: object, before: str
 ) -> None:
     with refused(
         ConfigError,
-        f"--{name.replace('_', '-')} {value} cannot be said when a run is resumed: it was begun with {before}. What "
+        f"--{name.replace('_', '-')} {value} cannot be said when a run is resumed: it was begun {before}. What "
         "may change is --data, --cache-gb, --checkpoint-seconds, --max-minutes, --target, --max-drop, --track; start a "
         "new run for anything else.",
     ):
         resume(ended, **{name: value})
+
+
+def test_options_that_were_edited_in_the_runs_own_file_are_refused(ended: Ended) -> None:
+    path = ended.run / "config.toml"
+    path.write_text(path.read_text().replace("lr = 0.003", "lr = 0.01"))
+
+    with refused(
+        ConfigError,
+        f"{path} was changed since the run was begun; put it back, or start a new run with: finetune run --config "
+        f"{shlex.quote(str(path))}",
+    ):
+        resume(ended)
 
 
 def test_other_pictures_are_refused_with_how_many_there_are(ended: Ended, picture: Callable[..., Image.Image]) -> None:

@@ -225,6 +225,11 @@ def test_the_model_abstains_where_its_validation_answers_were_wrong_too_often(pa
     right = [one.label == row["label"] for one, row in zip(said, rows, strict=True) if not one.abstains]
     assert np.mean(right) >= OPTIONS["abstain_at"] > parted.result.scores["accuracy"]
     assert any(note.startswith(f"The model abstains below {threshold:.3f}: ") for note in parted.result.notes)
+    scored = json.loads((parted.folder / "metrics.json").read_text())
+    assert scored["valid"]["precision"] == pytest.approx(np.mean(right))
+    for part in ("valid", "test"):
+        reaching = answers_to(parted.result.onnx, parted.folder, part).max(axis=1) >= threshold
+        assert scored[part]["coverage"] == pytest.approx(reaching.mean())
 
 
 # ── repeating ───────────────────────────────────────────────────────────────────────────────────────
