@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DISTRIBUTIONS := -e ./export -e ".[dev]" -e ./plugins/finetune-dogbreeds -e ./plugins/finetune-classics -e ./plugins/finetune-hf
 
-.PHONY: help install demo test test-all test-real bench bench-choices bench-serve lint format clean
+.PHONY: help install demo test test-all battery test-real bench bench-choices bench-serve lint format clean
 
 help:           ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
@@ -31,6 +31,9 @@ test: install   ## Run the test suite, on two cores.
 
 test-all: install  ## Run the test suite with the slow tests.
 	$(BIN)/python -m pytest -m "not real_data"
+
+battery: install  ## Kill, stop and starve real runs until they have survived it all. About ten minutes.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" tests/finetune/resume tests/finetune/training/test_checkpoints_crashes.py
 
 test-real: install  ## Run the tests on real photos; needs FINETUNE_REAL_DATA.
 	$(BIN)/python -m pytest -m real_data

@@ -131,7 +131,7 @@ def choose_thresholds(answers: Answers, targets: Targets, seed: int) -> tuple[fl
 
     The mean, over ``RESAMPLES`` bootstrap resamples of the pictures, of the threshold with the highest F1. That with
     the highest F1 on the pictures themselves follows their chance: in simulations of 48 to 400 pictures the mean was
-    nearer to the best possible F1 on other pictures in every case, and never behind the default by more than 0.007.
+    nearer to the best possible F1 on other pictures in every case, and never behind the default by more than 0.005.
     It is moved to the nearest place between two probabilities more than two ``MARGIN`` apart, so that another runtime
     decides alike. A label keeps ``DEFAULT_THRESHOLD`` where fewer than ``FEWEST_PICTURES`` show it or do not, and where
     there is no such place.
