@@ -123,6 +123,11 @@ def _trained(folder: RunFolder, job: Job, trainer: Trainer, clock: Clock, report
     save = partial(records.write_training, folder, job, trainer)
     transfer = partial(climb, seed=job.config.seed) if job.strategy == "auto" else follow
     outcome = transfer(steps, trainer, clock, save)
+    if trainer.stop.asked == "time":
+        outcome.reasons += (
+            f"Training was ended for the time that export and proof take (--max-minutes {job.config.max_minutes:g}).",
+        )
+        reporter.note(outcome.reasons[-1])
     reporter.note(verdict(outcome, trainer.objective))
     save()
     return outcome
