@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from finetune.networks.answering import Answering
 from finetune.networks.network import Network, assemble, build_backbone, keep_up_to
 from finetune.networks.weights import load_network
 from finetune.plugins import load_plugins
+from finetune.run_folder import sha256_of
 from finetune.types import Artifact, Example, ExportTarget, Reporter, Task, Verification
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
@@ -118,7 +118,7 @@ def _against_run(
     target = _target_of(model, folder)
     config = resolve(read_file(folder / run_folder.CONFIG))
     network = _rebuild(config, folder, predictor.contract)
-    hashes = [_sha256(example.path) for example in examples]
+    hashes = [sha256_of(example.path) for example in examples]
     pictures = Pictures(examples, hashes, predictor.contract.preprocessing)
     reporter.begin("Asking the trained network", len(examples))
     reference = _answers(network, pictures, predictor.contract, reporter)
@@ -194,12 +194,7 @@ def _by_content(data: Path) -> dict[str, Path]:
     if not data.is_dir():
         raise DataError(f"--data {data} is not a folder. Give the folder where the pictures are now.")
     pictures = (path for path in data.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-    return {_sha256(path): path for path in pictures}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {sha256_of(path): path for path in pictures}
 
 
 def _scored(metric: str, predictor: Predictor, data: Path, reporter: Reporter) -> tuple[float, int]:

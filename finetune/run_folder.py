@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import errno
+import hashlib
 import io
 import json
 import os
@@ -91,6 +92,12 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _resource_error(path, error) from error
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the sha256 of a file's content, in hexadecimal; raises ``OSError`` where it cannot be read."""
+    with open(path, "rb") as file:  # noqa: PTH123 - a million of them: no Path is made of text
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _resource_error(path: Path, error: OSError) -> ResourceError:

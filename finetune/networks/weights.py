@@ -6,7 +6,6 @@ the file must have a place. Pickles are read with ``weights_only``, so that no f
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import sys
@@ -29,6 +28,7 @@ from finetune.networks.network import (
     original_keys,
     state_to_save,
 )
+from finetune.run_folder import sha256_of
 from finetune.types import Backbone, Weights
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -69,7 +69,7 @@ def _load_pretrained(model: BackboneModel, backbone: Backbone) -> WeightsUsed:
             f"The backbone '{backbone.name}' has no pretrained weights; give --weights FILE or --weights none."
         )
     path = _downloaded(backbone, backbone.weights)
-    sha256 = _sha256(path)
+    sha256 = sha256_of(path)
     if not sha256.startswith(backbone.weights.sha256):
         raise ModelError(
             f"{path} is not what {backbone.weights.url} publishes: its SHA-256 begins {sha256[:16]}, not "
@@ -86,7 +86,7 @@ def _load_file(model: BackboneModel, backbone: Backbone, path: Path) -> WeightsU
         )
     if not path.is_file():
         raise ConfigError(f"--weights {path}: there is no such file. Check the path, or give 'pretrained' or 'none'.")
-    state, sha256 = _read(path), _sha256(path)
+    state, sha256 = _read(path), sha256_of(path)
     _fill_body(model, backbone, state, str(path))
     if backbone.weights and backbone.weights.sha256 and sha256.startswith(backbone.weights.sha256):
         return _published(backbone, backbone.weights, sha256)
@@ -260,11 +260,6 @@ def _stated_licence(path: Path) -> str:
         return _UNKNOWN_LICENCE
     with safe_open(path, framework="pt") as file:
         return str((file.metadata() or {}).get("licence", _UNKNOWN_LICENCE))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _one_line(error: BaseException) -> str:

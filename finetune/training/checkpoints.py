@@ -8,7 +8,6 @@ silence.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from finetune.errors import ModelError, ResourceError
-from finetune.run_folder import sync_folder, to_json, whole, write, writing
+from finetune.run_folder import sha256_of, sync_folder, to_json, whole, write, writing
 
 POINTER = "checkpoint.json"
 
@@ -138,7 +137,7 @@ class Checkpoints:
 
     def _named(self, description: str) -> _Entry:
         """Give the new file its name."""
-        sha256 = _sha256(self.folder / _NEW)
+        sha256 = sha256_of(self.folder / _NEW)
         number = 1 + max((int(_NAME.fullmatch(e.file)[1]) for e in self._in_folder()), default=0)  # type: ignore[index]
         entry = _Entry(f"checkpoint-{number:06}-{sha256[:16]}.safetensors", sha256, description)
         (self.folder / _NEW).replace(self.folder / entry.file)
@@ -154,7 +153,7 @@ class Checkpoints:
 
     def _is_whole(self, entry: _Entry) -> bool:
         try:
-            return _sha256(self.folder / entry.file).startswith(entry.sha256)
+            return sha256_of(self.folder / entry.file).startswith(entry.sha256)
         except OSError as error:
             raise ResourceError(f"Cannot read {self.folder / entry.file}: {error.strerror}.") from error
 
@@ -181,11 +180,6 @@ class Checkpoints:
         for pattern in (_NEW, f".{_NEW}.*.part", f".{POINTER}.*.part", ".tmp*"):  # the last are of safetensors' making
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], description: str) -> None:

@@ -119,9 +119,9 @@ class Journal:
         if self._checkpoints is None:
             return
         tensors = {
-            **_prefixed("network", network),
-            **_prefixed("kept", self.outcome.weights),
-            **(_prefixed("midway", midway.tensors) if midway else {}),
+            **prefixed("network", network),
+            **prefixed("kept", self.outcome.weights),
+            **(prefixed("midway", midway.tensors) if midway else {}),
         }
         self._checkpoints.save(tensors, self._facts(midway), _where(self.outcome, midway))
         self._saved = time.monotonic()
@@ -147,7 +147,7 @@ class Journal:
         plan = outcome["plan"]
         self.lr = facts["lr"]
         self.on_activations = facts["on_activations"]
-        self.network = _named("network", tensors)
+        self.network = under("network", tensors)
         self.history += [Epoch(**epoch) for epoch in facts["history"]]
         self.outcome = Outcome(
             scores=outcome["scores"],
@@ -155,12 +155,12 @@ class Journal:
             temperature=outcome["temperature"],
             reasons=tuple(outcome["reasons"]),
             plan=None if plan is None else tuple(plan),
-            weights=_named("kept", tensors),
+            weights=under("kept", tensors),
         )
         if midway := facts["midway"]:
             best = midway["best"] and Epoch(**midway["best"])
             value, count = midway["smooth_loss"]
-            restored = {"best": best, "smooth_loss": (value, count), "tensors": _named("midway", tensors)}
+            restored = {"best": best, "smooth_loss": (value, count), "tensors": under("midway", tensors)}
             self._midway = Midway(**{**midway, **restored})
 
 
@@ -171,11 +171,12 @@ def _where(outcome: Outcome, midway: Midway | None) -> str:
     return f"after {', '.join(outcome.scores) or 'nothing yet'}"
 
 
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by names that begin with a prefix, so that one checkpoint holds those of several owners."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under a prefix, without it."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

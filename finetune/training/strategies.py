@@ -72,9 +72,8 @@ def plan(
     """Return the steps of a strategy over the named parameter groups, the head last.
 
     Those of 'auto' are all that it may take, the ones that leave the body as it is first; classic classifiers are for
-    single labels. A body with random weights
-    has nothing worth freezing, so from scratch everything learns at one rate. Raises ``ConfigError`` when nothing would
-    be trained, or more stages are to be unfrozen than there are.
+    single labels. A body with random weights has nothing worth freezing, so from scratch everything learns at one rate.
+    Raises ``ConfigError`` when nothing would be trained, or more stages are to be unfrozen than there are.
     """
     _refuse_impossible(config, groups, strategy)
     if strategy in ("svm", "logreg"):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from finetune.builtin.labels import has_control_character
 from finetune.builtin.table.problems import Kind, UnfitError
+from finetune.run_folder import sha256_of
 
 NO_PATH = Kind("without a picture's path", "Fill it in, or remove the row.")
 MISSING = Kind("with a missing picture", "Correct the path, or leave such rows out with --skip-missing.")
@@ -42,7 +42,7 @@ class Places:
             if cell != cell.strip():
                 return self.find(cell.strip(), sha256)  # spaces around a name are hardly ever part of it
             raise UnfitError(MISSING, f"the picture {cell} is not there")
-        if not inside and sha256.lower() != _sha256_of(path):
+        if not inside and sha256.lower() != sha256_of(path):
             raise UnfitError(CHANGED, f"{cell} leads out of the table's folder, and its sha256 is not the table's")
         return Path(path)
 
@@ -50,8 +50,3 @@ class Places:
         """Return where a cell leads, without asking the disk, and whether that is below the folder."""
         path = os.path.normpath(os.path.join(self._folder, cell))  # noqa: PTH118 - a million of them
         return path, path.startswith(self._inside)
-
-
-def _sha256_of(path: str) -> str:
-    with open(path, "rb") as file:  # noqa: PTH123
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from finetune.config import Averaging
 from finetune.training.averaging import Candidate, MovingAverage, greedy_soup, kept_candidates
 from finetune.training.history import Epoch
+from finetune.training.journal import prefixed, under
 from finetune.training.objective import Objective
 
 
@@ -58,21 +59,17 @@ class Averages(Callback):  # type: ignore[misc]
 
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint has to hold of it."""
-        state = {f"moving.{name}": tensor for name, tensor in self._moving.state().items()} if self._moving else {}
+        state = prefixed("moving", self._moving.state()) if self._moving else {}
         for number, candidate in enumerate(self._candidates):
-            state |= {f"soup.{number}.{name}": tensor for name, tensor in candidate.weights.items()}
+            state |= prefixed(f"soup.{number}", candidate.weights)
             state[f"merit.{number}"] = torch.tensor(candidate.score, dtype=torch.float64)
         return state
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on with what ``state`` returned."""
         if self._moving:
-            self._moving.load(_under("moving.", state))
-        merits = _under("merit.", state)
+            self._moving.load(under("moving", state))
+        merits = under("merit", state)
         self._candidates = tuple(
-            Candidate(float(merit), _under(f"soup.{number}.", state)) for number, merit in merits.items()
+            Candidate(float(merit), under(f"soup.{number}", state)) for number, merit in merits.items()
         )
-
-
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from finetune.errors import ResourceError
 from finetune.stopping import Stop
-from finetune.training.journal import Journal, Midway
+from finetune.training.journal import Journal, Midway, prefixed, under
 from finetune.training.learner.averages import Averages
 from finetune.training.learner.callbacks import BestEpoch
 from finetune.training.learner.learners import start_at_epoch
@@ -80,10 +80,10 @@ class Saving(Callback):  # type: ignore[misc]
             smooth_loss=(float(smooth.val), smooth.count),
             best=self.best.epoch_kept,
             tensors={
-                **{f"best.{name}": tensor for name, tensor in self.best.weights.items()},
-                **{f"averages.{name}": tensor for name, tensor in self.averages.state().items()},
-                **{f"optimizer.{name}": tensor for name, tensor in _optimizer_state(self.opt)},
-                **{f"random.{name}": tensor for name, tensor in random_state().items()},
+                **prefixed("best", self.best.weights),
+                **prefixed("averages", self.averages.state()),
+                **prefixed("optimizer", dict(_optimizer_state(self.opt))),
+                **prefixed("random", random_state()),
                 "rates": torch.tensor([group["lr"] for group in self.opt.hypers], dtype=torch.float64),
             },
         )
@@ -106,24 +106,19 @@ class _GoingOn(Callback):  # type: ignore[misc]
         smooth.val, smooth.count = torch.tensor(self.midway.smooth_loss[0]), self.midway.smooth_loss[1]
         self.learn.smooth_loss = smooth.value
         self.opt.set_hypers(lr=self.midway.tensors["rates"].tolist())  # no step may be left that would set them
-        restore_random_state(_part(self.midway, "random"))
+        restore_random_state(under("random", self.midway.tensors))
 
 
 def go_on(learner: Any, midway: Midway, saving: Saving) -> None:
     """Prepare a learner, around a network that is restored, so that its next fit goes on in the middle of a phase."""
     learner.create_opt()
-    _restore_optimizer(learner.opt, _part(midway, "optimizer"))
+    _restore_optimizer(learner.opt, under("optimizer", midway.tensors))
     learner.dls.train.start_at(midway.step)
     start_at_epoch(learner, midway.epoch)
     saving.first_step = midway.step
-    saving.best.epoch_kept, saving.best.weights = midway.best, _part(midway, "best")
-    saving.averages.load(_part(midway, "averages"))
+    saving.best.epoch_kept, saving.best.weights = midway.best, under("best", midway.tensors)
+    saving.averages.load(under("averages", midway.tensors))
     learner.add_cb(_GoingOn(midway))
-
-
-def _part(midway: Midway, prefix: str) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {name.removeprefix(start): t for name, t in midway.tensors.items() if name.startswith(start)}
 
 
 def _parameters(optimizer: Any) -> list[nn.Parameter]:

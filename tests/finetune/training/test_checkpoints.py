@@ -317,7 +317,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_whatever_the_pointer_says(
     before, newest = files(checkpoints)
     newest.write_bytes(content)
     entries = json.loads((checkpoints.folder / POINTER).read_text(encoding="utf-8"))
-    entries[0]["sha256"] = checkpoints_module._sha256(newest)
+    entries[0]["sha256"] = checkpoints_module.sha256_of(newest)
     (checkpoints.folder / POINTER).write_text(json.dumps(entries), encoding="utf-8")
 
     assert refusal(checkpoints).startswith(f"FOLDER/{newest.name} is no checkpoint. The one before it holds frozen")
