@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from finetune.types import Backbone, DatasetSpec, ExportTarget
+    from finetune.types import Backbone, Command, DatasetSpec, ExportTarget, Metric, ReportSection, TrainingCallback
 
 PROJECT = "finetune"
 """The pluggy project name, and the entry-point group that plugins publish themselves in."""
@@ -68,4 +68,41 @@ def finetune_register_targets(register: Callable[[ExportTarget], None]) -> None:
     Called once when plugins are loaded, each plugin by itself. What ``ExportTarget.export`` writes counts only
     after it was compared with the trained network, from picture file to answer. A name that is taken sets the
     plugin aside. Since 0.1.
+    """
+
+
+@hookspec
+def finetune_register_metrics(register: Callable[[Metric], None]) -> None:
+    """Offer metrics: call ``register`` once for each.
+
+    Called once when plugins are loaded, each plugin by itself. Every registered metric of a run's task is measured on
+    the validation pictures, ``Metric.measure`` once per epoch where ``--monitor`` names it. A name that is taken sets
+    the plugin aside. Since 0.1.
+    """
+
+
+@hookspec
+def finetune_register_callbacks(register: Callable[[TrainingCallback], None]) -> None:
+    """Offer callbacks of fastai's, which take part in training where ``--callback`` names them.
+
+    Called once when plugins are loaded, each plugin by itself. Do not import fastai here; ``TrainingCallback.build``
+    is imported when the callback is asked for. A name that is taken sets the plugin aside. Since 0.1.
+    """
+
+
+@hookspec
+def finetune_register_sections(register: Callable[[ReportSection], None]) -> None:
+    """Offer sections of the report that a run ends with: call ``register`` once for each, in their order.
+
+    Called once when plugins are loaded, each plugin by itself. ``ReportSection.build`` is called for every run, and
+    returns nothing where it has nothing to say. A name that is taken sets the plugin aside. Since 0.1.
+    """
+
+
+@hookspec
+def finetune_register_commands(register: Callable[[Command], None]) -> None:
+    """Offer commands, ``finetune NAME``: call ``register`` once for each.
+
+    Called once when plugins are loaded, each plugin by itself. ``Command.run`` is imported when the command is typed.
+    A name that is taken, by one of finetune's own commands as well, sets the plugin aside. Since 0.1.
     """

@@ -171,7 +171,8 @@ def test_a_hook_with_an_argument_that_does_not_exist_sets_the_plugin_aside() -> 
 def test_something_without_hooks_is_set_aside_with_the_hooks_there_are(module: object) -> None:
     assert problem_of(module) == (
         "it implements no hook; known: "
-        "finetune_register_backbones, finetune_register_datasets, finetune_register_targets"
+        "finetune_register_backbones, finetune_register_callbacks, finetune_register_commands, "
+        "finetune_register_datasets, finetune_register_metrics, finetune_register_sections, finetune_register_targets"
     )
 
 

@@ -225,7 +225,7 @@ def test_plugins_shows_a_broken_one_beside_the_others(
         "name": "finetune.targets",
         "distribution": "finetune",
         "version": "",
-        "offers": {"dataset": [], "backbone": [], "target": ["onnx", "int8", "fp16", "triton", "web", "hf"]},
+        "offers": {"target": ["onnx", "int8", "fp16", "triton", "web", "hf"]},
         "problem": None,
     }
 

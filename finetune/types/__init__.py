@@ -1,0 +1,38 @@
+"""The domain types: what plugins register, what the rooms hand to each other. No torch in here.
+
+Plugins register *facts*, not objects: a name, a summary, and ``"package.module:function"`` strings that are
+imported on first use, so that listing everything that is installed costs almost nothing.
+"""
+
+from finetune.types.backbones import Backbone, Weights
+from finetune.types.common import Part, Reporter, Task
+from finetune.types.datasets import Columns, Dataset, DatasetRequest, DatasetSpec, Example, Recipe, Source
+from finetune.types.extras import Answered, CallbackRequest, Command, Metric, ReportSection, TrainingCallback
+from finetune.types.results import RunResult, Verification
+from finetune.types.targets import Artifact, ExportRequest, ExportTarget
+
+__all__ = [
+    "Answered",
+    "Artifact",
+    "Backbone",
+    "CallbackRequest",
+    "Columns",
+    "Command",
+    "Dataset",
+    "DatasetRequest",
+    "DatasetSpec",
+    "Example",
+    "ExportRequest",
+    "ExportTarget",
+    "Metric",
+    "Part",
+    "Recipe",
+    "ReportSection",
+    "Reporter",
+    "RunResult",
+    "Source",
+    "Task",
+    "TrainingCallback",
+    "Verification",
+    "Weights",
+]
