@@ -1,0 +1,42 @@
+"""``finetune plugins new``: a plugin that works, to begin with."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from finetune.scaffold.writing import Kind, write_plugin
+from finetune_export.cli.output import print_table
+
+
+def new(
+    name: Annotated[str, Parameter(help="What the plugin is called, such as street-signs.")],
+    /,
+    *,
+    kind: Annotated[Kind, Parameter(help="What it offers.")],
+    out: Annotated[Path, Parameter(help="Folder that the plugin's own folder is made in.")] = Path(),
+) -> None:
+    """Write a plugin that installs, passes its tests and runs: a distribution with everything it needs.
+
+    Examples:
+      finetune plugins new street-signs --kind dataset
+      finetune plugins new tiny-net --kind backbone --out plugins
+    """
+    folder = write_plugin(name, kind, out)
+    runs = {
+        "dataset": f"finetune run --plugin {folder.name}",
+        "backbone": f"finetune run --data DIR --backbone {folder.name} --weights none",
+        "target": f"finetune run --data DIR --target {folder.name}",
+    }
+    print_table(
+        [
+            ("written", str(folder)),
+            ("install", f"pip install -e {shlex.quote(f'{folder}[dev]')}"),
+            ("test", f"pytest {shlex.quote(str(folder))}"),
+            ("use", runs[kind]),
+            ("rules", f"finetune plugins check {folder.name}"),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""What a new plugin begins with: a whole distribution, made of templates."""
