@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-DISTRIBUTIONS := -e ./export -e ".[dev]" -e ./plugins/finetune-dogbreeds -e ./plugins/finetune-classics -e ./plugins/finetune-hf
+PLUGINS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard plugins/*/pyproject.toml))
+DISTRIBUTIONS := -e ./export -e ".[dev]" $(PLUGINS)
 
 .PHONY: help install demo test test-all battery test-real bench bench-choices bench-serve lint format clean
 

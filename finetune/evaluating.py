@@ -5,6 +5,8 @@ Shapes: ``N`` pictures, ``K`` labels.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +23,9 @@ from finetune.evaluation.calibration import (
 )
 from finetune.evaluation.catalogue import HEADLINE
 from finetune.evaluation.intervals import Interval, interval
-from finetune.evaluation.metrics import all_scores
+from finetune.evaluation.measuring import all_measured, answered
 from finetune.evaluation.per_label import per_label, per_value
+from finetune.training.history import Epoch
 from finetune.training.objective import Objective
 from finetune.training.trainer import Trainer
 from finetune_export.contract import Calibration
@@ -30,11 +33,12 @@ from finetune_export.contract import Calibration
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How good answers to some pictures are: every metric of the task, and each label by itself.
+    """How good answers to some pictures are: every registered metric of the task, and each label by itself.
 
     ``coverage`` is the share of pictures that a model which may abstain answers, ``precision`` the share of those
     answers that is right; None where it never abstains. ``interval`` is the 95 % interval of the headline metric, None
-    where the metric itself is undefined, or where resampling the pictures cannot move it.
+    where the metric itself is undefined, or where resampling the pictures cannot move it. ``notes`` tell which metrics
+    of plugins are not among the ``values``, and why.
     """
 
     pictures: int
@@ -44,6 +48,7 @@ class Scores:
     labels: tuple[Any, ...]
     coverage: float | None = None
     precision: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +69,34 @@ class Evaluation:
 
 
 def evaluate(trainer: Trainer, config: RunConfig, temperature: float) -> Evaluation:
-    """Return the evaluation of a trained network; ``temperature`` is the one that its head came with, 1 for none."""
+    """Return the evaluation of a trained network; ``temperature`` is the one that its head came with, 1 for none.
+
+    Raises ``PluginError`` where the monitored metric fails.
+    """
     objective, targets, logits = trainer.objective, trainer.valid_targets, trainer.logits()
     if config.calibration == "temperature" and objective.task != "regression":
         temperature = fit_temperature(objective.task, logits.numpy(), targets)
     answers = objective.answers(logits, temperature)
     thresholds, notes = _thresholds(objective, config, answers, targets)
+    scores = scores_of(objective, answers, targets, thresholds, config.seed)
     return Evaluation(
         answers=answers,
         calibration=Calibration() if temperature == 1 else Calibration(method="temperature", temperature=temperature),
         thresholds=thresholds,
-        scores=scores_of(objective, answers, targets, thresholds, config.seed),
+        scores=scores,
         ece_before=_ece(objective, objective.answers(logits), targets),
         ece_after=_ece(objective, answers, targets),
-        notes=notes,
+        notes=(*_never_defined(objective, trainer.history), *notes, *scores.notes),
+    )
+
+
+def _never_defined(objective: Objective, history: Sequence[Epoch]) -> tuple[str, ...]:
+    """Return what to say where the monitored metric has chosen none of the epochs."""
+    if not history or not all(math.isnan(epoch.score) for epoch in history):
+        return ()
+    return (
+        f"The metric '{objective.monitor}' was undefined at every epoch, so that the epochs with the lowest validation "
+        "loss were kept. Choose another --monitor, or other validation pictures.",
     )
 
 
@@ -88,14 +107,17 @@ def scores_of(
     thresholds: dict[str, float],
     seed: int,
 ) -> Scores:
-    """Return how good answers (N, K) are."""
+    """Return how good answers (N, K) are; raise ``PluginError`` where the monitored metric fails."""
     task, headline = objective.task, HEADLINE[objective.task]
     coverage, precision = _answered(objective, answers, targets, thresholds)
     decided = np.array([thresholds.get(label, 0.5) for label in objective.labels]) if task == "multi-label" else None
+    found = all_measured(
+        objective.metrics, objective.monitor, answered(task, objective.labels, answers, targets, decided)
+    )
     is_values = task == "regression"
     return Scores(
         pictures=len(targets),
-        values=all_scores(task, answers, targets, decided),
+        values=found.values,
         headline=headline,
         interval=interval(headline, task, answers, targets, seed=seed, thresholds=decided),
         labels=tuple(
@@ -105,6 +127,7 @@ def scores_of(
         ),
         coverage=coverage,
         precision=precision,
+        notes=found.notes,
     )
 
 

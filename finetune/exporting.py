@@ -17,6 +17,7 @@ from finetune.errors import ModelError, PluginError
 from finetune.evaluating import Scores, scores_of
 from finetune.plugins import blaming, load_function
 from finetune.preparation import Job
+from finetune.report import ANSWERS, METRICS, REPORT
 from finetune.run_folder import (
     CONFIG,
     DATA,
@@ -35,7 +36,24 @@ from finetune.types import Artifact, ExportRequest, ExportTarget, Reporter, Veri
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
 
-RECORDS = (STATUS, CONFIG, VERSIONS, DATA, SPLIT, HISTORY, WEIGHTS, VERIFICATION, LOCK, "checkpoints")
+_OWN_FOLDERS = ("checkpoints", "callbacks")
+RECORDS = frozenset(
+    (
+        STATUS,
+        CONFIG,
+        VERSIONS,
+        DATA,
+        SPLIT,
+        HISTORY,
+        WEIGHTS,
+        METRICS,
+        ANSWERS,
+        REPORT,
+        VERIFICATION,
+        LOCK,
+        *_OWN_FOLDERS,
+    )
+)
 """What a run has written about itself: no artifact, whatever else says so."""
 
 
@@ -60,7 +78,10 @@ def score_test_part(
     answers = Predictor(export.path).answers([example.path for example in job.split.test])
     reporter.end()
     targets = objective.targets(job.split.test)
-    return scores_of(objective, answers, targets, contract.thresholds, job.config.seed)
+    scores = scores_of(objective, answers, targets, contract.thresholds, job.config.seed)
+    for note in scores.notes:
+        reporter.note(note)
+    return scores
 
 
 def export_and_verify(
@@ -148,7 +169,7 @@ def _export(target: ExportTarget, request: ExportRequest) -> Artifact:
 def _refuse_misplaced(artifact: Artifact, target: ExportTarget, staging: Path, folder: RunFolder) -> None:
     """Refuse what would be left behind, or would overwrite a file of the run's."""
     path = artifact.path
-    if path.parent != staging or not path.exists() or (folder / path.name).exists():
+    if path.parent != staging or not path.exists() or (folder / path.name).exists() or path.name in RECORDS:
         raise PluginError(
             f"The target '{target.name}' is broken: its artifact is {path}; it has to write one new file or folder "
             f"into {staging}, under a name that the run's folder does not have yet."

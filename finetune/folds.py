@@ -13,7 +13,7 @@ from finetune import run_folder
 from finetune.clock import Clock
 from finetune.config import RunOptions, read_file, to_toml
 from finetune.errors import ConfigError
-from finetune.evaluation.catalogue import shown
+from finetune.evaluation.catalogue import shares_of, shown
 from finetune.intent import Intent, discover
 from finetune.preparation import Job, PicturesRead, divide, prepare, read_pictures
 from finetune.records import METRICS
@@ -35,9 +35,10 @@ class CrossValidation:
     """What the folds came to: ``scores`` are each metric's mean and standard deviation (n - 1) over them.
 
     ``values`` are the headline ``metric`` of each fold, ``test_scores`` as ``scores``, of the one test part that all
-    folds share; empty where there is none. Epoch, temperature and thresholds of a fold are chosen on the pictures that
-    score it, so that ``values`` and ``scores`` flatter a little; ``test_scores`` do not. Every fold has a run folder
-    with an exported model of its own; which to deploy cross-validation does not say, for that train once without folds.
+    folds share; empty where there is none. ``shares`` are the metrics that are read in percent. Epoch, temperature and
+    thresholds of a fold are chosen on the pictures that score it, so that ``values`` and ``scores`` flatter a little;
+    ``test_scores`` do not. Every fold has a run folder with an exported model of its own; which to deploy
+    cross-validation does not say, for that train once without folds.
     """
 
     run: Path
@@ -46,20 +47,27 @@ class CrossValidation:
     values: tuple[float, ...]
     scores: dict[str, tuple[float, float]]
     test_scores: dict[str, tuple[float, float]]
+    shares: tuple[str, ...]
     seconds: dict[str, float]
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the findings as the rows of a two-column table."""
-        each = "  ".join(shown(self.metric, value) for value in self.values)
+        each = "  ".join(self._shown(self.metric, value) for value in self.values)
         return [
             ("folds", f"{self.metric} {each}"),
-            *((name, _shown(name, found)) for name, found in self.scores.items()),
+            *((name, self._spread(name, found)) for name, found in self.scores.items()),
             ("note", "epoch, temperature, thresholds of a fold are chosen on what scores it, which flatters a little"),
-            *((f"test {name}", _shown(name, found)) for name, found in self.test_scores.items()),
+            *((f"test {name}", self._spread(name, found)) for name, found in self.test_scores.items()),
             ("seconds", "  ".join(f"{stage} {spent:.1f}" for stage, spent in self.seconds.items())),
             ("run", str(self.run)),
             ("next", "train the network to deploy without --folds"),
         ]
+
+    def _spread(self, metric: str, found: tuple[float, float]) -> str:
+        return " ± ".join(self._shown(metric, value) for value in found)
+
+    def _shown(self, metric: str, value: float) -> str:
+        return shown(value, metric in self.shares)
 
 
 def cross_validate(
@@ -139,7 +147,7 @@ def _cross_validate(
         minutes = _minutes(intent, clock, len(left) - done)
         with clock(f"fold {fold}"):
             runs[fold] = _one(folder, fold, minutes, intent, pictures, reporter, options)
-    found = _summary(folder, [runs[fold] for fold in _numbers(intent)], clock)
+    found = _summary(folder, intent, [runs[fold] for fold in _numbers(intent)], clock)
     folder.write_json(SUMMARY, found)
     return found
 
@@ -187,7 +195,7 @@ def _is_done(folder: Path) -> bool:
     return bool(_json(folder / run_folder.STATUS).get("status") == "done")
 
 
-def _summary(folder: RunFolder, runs: Sequence[Path], clock: Clock) -> CrossValidation:
+def _summary(folder: RunFolder, intent: Intent, runs: Sequence[Path], clock: Clock) -> CrossValidation:
     metrics = [_json(path / METRICS) for path in runs]
     metric = metrics[0]["valid"]["headline"]
     return CrossValidation(
@@ -197,6 +205,7 @@ def _summary(folder: RunFolder, runs: Sequence[Path], clock: Clock) -> CrossVali
         values=tuple(each["valid"]["values"][metric] for each in metrics),
         scores=_over_folds([each["valid"]["values"] for each in metrics]),
         test_scores=_over_folds([each["test"]["values"] if each["test"] else {} for each in metrics]),
+        shares=shares_of(intent.plugins.metrics),
         seconds=clock.total(),
     )
 
@@ -209,11 +218,6 @@ def _over_folds(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[float,
 
 def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values)
-
-
-def _shown(metric: str, found: tuple[float, float]) -> str:
-    mean, spread = found
-    return f"{shown(metric, mean)} ± {shown(metric, spread)}"
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -23,6 +23,10 @@ Each may have a ``part`` ('train', 'valid', 'test') where the data set is divide
 patient, which is never divided. A source says what its users may ask for: with ``accepts_data`` the request may have
 ``data``, their own copy; with ``accepts_name`` a ``name``, under which the set is published; with ``has_columns`` its
 ``columns`` count: the task, and which columns hold pictures, labels, parts and groups. All are in ``finetune.types``.
+
+This contract has a version of its own, ``API_VERSION``. A plugin's module says which one it needs, as
+``FINETUNE_API = "1.0"``; one that needs a newer one, or was written for an older major one, is set aside with the way
+out. One that says nothing is taken as it is.
 """
 
 from __future__ import annotations
@@ -38,8 +42,20 @@ if TYPE_CHECKING:
 PROJECT = "finetune"
 """The pluggy project name, and the entry-point group that plugins publish themselves in."""
 
+API_VERSION = "1.0"
+"""The version of this contract: the minor one grows with what is added, the major one where a promise is broken."""
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+def deprecated(*, old: str, new: str, until: str) -> DeprecationWarning:
+    """Return the warning for ``hookspec(warn_on_impl=…)`` or, by argument, for ``hookspec(warn_on_impl_args=…)``.
+
+    ``old`` and ``new`` are code as plugins have it and should have it; ``until`` is the API version in which the old
+    one goes. Whoever implements it is told by ``finetune plugins``.
+    """
+    return DeprecationWarning(f"`{old}` goes in plugin API {until}; write `{new}` instead")
 
 
 @hookspec
@@ -75,9 +91,8 @@ def finetune_register_targets(register: Callable[[ExportTarget], None]) -> None:
 def finetune_register_metrics(register: Callable[[Metric], None]) -> None:
     """Offer metrics: call ``register`` once for each.
 
-    Called once when plugins are loaded, each plugin by itself. Every registered metric of a run's task is measured on
-    the validation pictures, ``Metric.measure`` once per epoch where ``--monitor`` names it. A name that is taken sets
-    the plugin aside. Since 0.1.
+    Called once when plugins are loaded, each plugin by itself. ``Metric.measure`` is called where ``--metric`` names
+    the metric, and once per epoch where ``--monitor`` does. A name that is taken sets the plugin aside. Since 0.1.
     """
 
 

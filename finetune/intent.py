@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from finetune.builtin.metrics import METRICS
 from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, flag, read_file, resolve
 from finetune.errors import ConfigError
-from finetune.evaluation.catalogue import METRICS
 from finetune.names import unknown_name
 from finetune.plugins import Plugins, load_plugins
-from finetune.types import Backbone, DatasetSpec, Source
+from finetune.types import Backbone, DatasetSpec, Metric, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,13 @@ class Intent:
     spec: DatasetSpec
     source: Source
     backbone: Backbone
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics that the run measures: finetune's own, and those of plugins that were asked for."""
+        asked = (*self.config.metric, self.config.monitor)
+        registered = self.plugins.metrics.items()
+        return {name: metric for name, metric in registered if name in METRICS or name in asked}
 
 
 def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Intent:
@@ -44,6 +51,9 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
     _refuse_unused_columns(config, spec, source)
     for target in config.target:
         plugins.find_target(target)
+    for name in config.callback:
+        plugins.find_callback(name)
+    _refuse_unknown_metrics(config, plugins)
     return Intent(
         config=config, plugins=plugins, spec=spec, source=source, backbone=plugins.find_backbone(config.backbone)
     )
@@ -78,8 +88,13 @@ def _refuse_contradictions(asked: RunConfig) -> None:
         raise ConfigError("--folds divides the pictures itself, and --split says how; leave out one.")
     if asked.group_col is not None and asked.group_pattern is not None:
         raise ConfigError("--group-col and --group-pattern both say what the groups are; leave out one.")
-    if asked.monitor is not None and asked.monitor not in METRICS:
-        raise ConfigError(unknown_name("--monitor", asked.monitor, METRICS))
+
+
+def _refuse_unknown_metrics(config: RunConfig, plugins: Plugins) -> None:
+    for option, name in (("--monitor", config.monitor), *(("--metric", name) for name in config.metric)):
+        if name is not None and name not in plugins.metrics:
+            more = "See 'finetune list metrics' and 'finetune plugins'."
+            raise ConfigError(unknown_name(option, name, plugins.metrics, more))
 
 
 def _recipe(spec: DatasetSpec, asked: RunConfig) -> RunOptions:

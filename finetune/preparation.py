@@ -12,14 +12,14 @@ from finetune.data.audit import Audit, audit
 from finetune.data.splits import Split, rules_of, split
 from finetune.data.targets import Targets, refuse_indistinct, targets_of
 from finetune.errors import ConfigError, DataError
-from finetune.evaluation.catalogue import HEADLINE, metrics_of
-from finetune.evaluation.metrics import TOP, score
+from finetune.evaluation.catalogue import HEADLINE, monitored
+from finetune.evaluation.measuring import answered, measured
+from finetune.evaluation.metrics import BUILT_IN, TOP, score
 from finetune.intent import Intent
 from finetune.loading import load_dataset
-from finetune.names import unknown_name
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names, keep_up_to
 from finetune.networks.weights import WeightsUsed, load_weights
-from finetune.types import Backbone, Dataset, Reporter
+from finetune.types import Backbone, Dataset, Metric, Reporter
 from finetune_export.contract import Preprocessing
 
 LARGEST_ONNX_BYTES = 2**31 - 2**24
@@ -87,7 +87,7 @@ class PicturesRead:
 def read_pictures(intent: Intent, reporter: Reporter) -> PicturesRead:
     """Load and audit the pictures; raise ``DataError`` where they cannot be trained on."""
     dataset = load_dataset(intent, reporter)
-    refuse_unsuitable(intent.config, dataset)
+    refuse_unsuitable(intent, dataset)
     audited = audit(dataset, intent.config.max_unreadable, reporter)
     if dataset.task == "regression":
         refuse_indistinct(dataset.examples, dataset.labels)
@@ -98,11 +98,13 @@ def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None
     """Load, audit and split the pictures, or split those that were ``read``, and build the network with its weights.
 
     Seeds torch first, so that a new head starts alike for the same seed. Raises ``DataError`` for pictures that
-    cannot be trained on, and what building and loading the backbone raises.
+    cannot be trained on, ``PluginError`` for a monitored metric that fails, and what building and loading the backbone
+    raises.
     """
     config, found = intent.config, read or read_pictures(intent, reporter)
     dataset, audited = found.dataset, found.audit
     division = divide(found, config)
+    _try_to_measure(monitored(intent.plugins.metrics, dataset.task, config.monitor), dataset, division)
     preprocessing, network, weights = _seeded(intent, len(dataset.labels))
     notes = (
         *dataset.notes,
@@ -126,9 +128,9 @@ def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None
     )
 
 
-def refuse_unsuitable(config: RunConfig, dataset: Dataset) -> None:
+def refuse_unsuitable(intent: Intent, dataset: Dataset) -> None:
     """Raise ``ConfigError`` for an option that has no meaning for the task or the labels of a data set."""
-    task, labels = dataset.task, len(dataset.labels)
+    config, task, labels = intent.config, dataset.task, len(dataset.labels)
     if config.task not in ("auto", task):
         raise ConfigError(f"--task {config.task} is not allowed: the labels of this data set are {task}.")
     if task != "single-label" and config.strategy in ("svm", "logreg"):
@@ -137,8 +139,9 @@ def refuse_unsuitable(config: RunConfig, dataset: Dataset) -> None:
         raise ConfigError(f"--abstain-at is for single labels, and the task is {task}; leave it out.")
     if task == "regression" and config.imbalance != "none":
         raise ConfigError(f"--imbalance {config.imbalance} is about classes, and regression has none; leave it out.")
-    if config.monitor is not None and config.monitor not in [metric.name for metric in metrics_of(task)]:
-        raise ConfigError(unknown_name(f"--monitor for {task}", config.monitor, [m.name for m in metrics_of(task)]))
+    monitored(intent.plugins.metrics, task, config.monitor)
+    for name in config.metric:
+        monitored(intent.plugins.metrics, task, name, "--metric")
     if config.monitor == "top-5" and labels <= TOP:
         raise ConfigError(f"--monitor top-5 of {labels} labels is always 100%; give another, such as accuracy.")
 
@@ -174,11 +177,18 @@ def _refuse_unmeasurable(dataset: Dataset, division: Split, config: RunConfig) -
     targets = targets_of(division.valid, dataset.labels, dataset.task)
     none = np.zeros((len(targets), len(dataset.labels)), np.float32)  # whichever answers, it is undefined or it is not
     for metric in (HEADLINE[dataset.task], config.monitor or HEADLINE[dataset.task]):
-        if np.isnan(score(metric, dataset.task, none, targets)):
+        if metric in BUILT_IN and np.isnan(score(metric, dataset.task, none, targets)):
             raise DataError(
                 f"The {metric} of the {len(targets)} validation pictures is undefined: they all show the same. "
                 f"Hold out others, see {others}."
             )
+
+
+def _try_to_measure(metric: Metric, dataset: Dataset, division: Split) -> None:
+    """Ask a metric about answers that are all right: one that fails does so now, and not after the first epoch."""
+    targets = targets_of(division.valid, dataset.labels, dataset.task)
+    right = np.eye(len(dataset.labels))[targets] if dataset.task == "single-label" else targets
+    measured(metric, answered(dataset.task, dataset.labels, right.astype(np.float32), targets))
 
 
 def with_backbone(job: Job, intent: Intent) -> Job:

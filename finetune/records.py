@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from finetune import run_folder
+import numpy as np
+
+from finetune import report, run_folder
 from finetune.clock import Clock
 from finetune.config import RunConfig, to_toml
 from finetune.data.augmented_batch import augmented_batch
@@ -18,6 +21,7 @@ from finetune.data.targets import text_of
 from finetune.evaluating import Evaluation, Scores
 from finetune.exporting import Export
 from finetune.networks.weights import serialised
+from finetune.plugins import OWN_DISTRIBUTION
 from finetune.preparation import Job
 from finetune.run_folder import RunFolder
 from finetune.training.history import Epoch
@@ -27,13 +31,13 @@ from finetune.training.plots import learning_curve
 from finetune.training.trainer import Trainer
 from finetune.training.transfer import verdict
 from finetune.types import RunResult
-from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin
+from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin, PluginOrigin
 
 CHECKPOINTS = "checkpoints"
-METRICS = "metrics.json"
+METRICS = report.METRICS
 AUGMENTED = "augmented.png"
-MAY_CHANGE = ("data", "cache_gb", "checkpoint_seconds", "max_minutes", "target", "max_drop", "track")
-"""Options without a say in the weights: where the pictures are now, how the run is kept safe, what is exported."""
+MAY_CHANGE = ("data", "cache_gb", "checkpoint_seconds", "max_minutes", "metric", "target", "max_drop", "track")
+"""Options without a say in the weights: where pictures are, how the run is kept safe, what is measured and exported."""
 VIEWS_DRAWN = 3
 PACKAGES = (
     "finetune",
@@ -75,8 +79,15 @@ def write_training(folder: RunFolder, job: Job, trainer: Trainer) -> None:
     columns = [monitor if field.name == "score" else field.name for field in dataclasses.fields(Epoch)]
     folder.write_csv(run_folder.HISTORY, columns, [dataclasses.astuple(epoch) for epoch in history])
     if history:  # a classic classifier has no epochs
-        folder.write(run_folder.CURVE, learning_curve(history, monitor))
+        folder.write(run_folder.CURVE, learning_curve(history, monitor, trainer.objective.metric.is_share))
     folder.write(run_folder.WEIGHTS, serialised(job.network, licence=job.weights.licence or "unknown"))
+
+
+def write_answers(folder: RunFolder, evaluation: Evaluation) -> None:
+    """Write the network's answers to the validation pictures, float32 (N, K) in the order of ``split.csv``."""
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(evaluation.answers, dtype=np.float32), allow_pickle=False)
+    folder.write(report.ANSWERS, content.getvalue())
 
 
 def versions() -> dict[str, str]:
@@ -93,10 +104,35 @@ def split_rows(job: Job) -> Iterator[tuple[str, str, Path, str]]:
 
 def plugins_of(job: Job) -> dict[str, str]:
     """Return the distribution, with its version, that each registered thing in use comes from."""
-    plugins, config = job.intent.plugins, job.config
-    used = {"dataset": job.intent.spec.name, "backbone": job.intent.backbone.name}
-    targets = {name: plugins.origin("target", name) for name in ("onnx", *config.target)}
-    return {kind: plugins.origin(kind, name) for kind, name in used.items()} | targets
+    keys = {"dataset": "{kind}", "backbone": "{kind}", "target": "{name}"}
+    return {
+        keys.get(kind, "{kind} {name}").format(kind=kind, name=name): job.intent.plugins.origin(kind, name)
+        for kind, name in _registered_in_use(job)
+    }
+
+
+def _registered_in_use(job: Job) -> Iterator[tuple[str, str]]:
+    """Yield kind and name of each registered thing in use."""
+    config = job.config
+    yield "dataset", job.intent.spec.name
+    yield "backbone", job.intent.backbone.name
+    yield from (("target", name) for name in ("onnx", *config.target))
+    yield from (("callback", name) for name in config.callback)
+    yield from (("metric", name) for name in dict.fromkeys((*config.metric, config.monitor)) if name is not None)
+
+
+def strangers_of(job: Job) -> tuple[PluginOrigin, ...]:
+    """Return the distributions, other than finetune's own, that something in use comes from."""
+    used: dict[tuple[str, str, str, str], list[str]] = {}
+    for kind, name in _registered_in_use(job):
+        owner = job.intent.plugins.owner(kind, name)
+        if owner.distribution != OWN_DISTRIBUTION:
+            facts = (owner.distribution, owner.version, owner.licence, owner.origin)
+            used.setdefault(facts, []).append(f"{kind} {name}")
+    return tuple(
+        PluginOrigin(distribution=distribution, version=version, licence=licence, origin=origin, used_for=tuple(names))
+        for (distribution, version, licence, origin), names in used.items()
+    )
 
 
 def _data(job: Job) -> dict[str, Any]:
@@ -144,6 +180,7 @@ def contract(folder: RunFolder, job: Job, objective: Objective, evaluation: Eval
         thresholds=evaluation.thresholds,
         scaling=objective.scaling,
         task=objective.task,
+        plugins=strangers_of(job),
         versions=versions(),
     )
 

@@ -40,12 +40,14 @@ BATCH_SIZE = 32
 class Recheck:
     """What was found: always the file's own checks, and one of the other two where there were pictures for it.
 
-    ``value`` is the task's headline ``metric`` over labelled ``pictures`` when there was no run to compare with.
+    ``value`` is the task's headline ``metric`` over labelled ``pictures`` when there was no run to compare with;
+    ``is_share``: the metric is read in percent.
     """
 
     model: Path
     labels: int
     metric: str
+    is_share: bool
     verification: Verification | None = None
     value: float | None = None
     pictures: int = 0
@@ -60,13 +62,13 @@ class Recheck:
         ]
         if found := self.verification:
             same = f"the same answer on {round(found.agreement * found.compared)} of {found.compared} pictures"
-            trained, exported = (shown(found.metric, value) for value in (found.value, found.exported_value))
+            trained, exported = (shown(value, self.is_share) for value in (found.value, found.exported_value))
             rows += [
                 ("network", f"{same}, largest difference {found.max_difference:.1e}"),
                 (found.metric, f"trained {trained}, exported {exported}"),
             ]
         elif self.value is not None:
-            rows.append((self.metric, f"{shown(self.metric, self.value)} of {self.pictures} pictures"))
+            rows.append((self.metric, f"{shown(self.value, self.is_share)} of {self.pictures} pictures"))
         else:
             rows.append(("network", "not compared: give --run (the run's folder) or --data (labelled pictures)"))
         rows += [("note", note) for note in self.notes]
@@ -82,12 +84,18 @@ def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: 
     """
     predictor = Predictor(model)
     _check_graph(predictor.path)
-    metric = HEADLINE[predictor.contract.task]
-    checked = Recheck(model=model, labels=len(predictor.labels), metric=metric, notes=predictor.notes)
+    metric = load_plugins().metrics[HEADLINE[predictor.contract.task]]
+    checked = Recheck(
+        model=model,
+        labels=len(predictor.labels),
+        metric=metric.name,
+        is_share=metric.is_share,
+        notes=predictor.notes,
+    )
     if folder := _run_folder(model, run):
         return replace(checked, verification=_against_run(model, predictor, folder, data, reporter))
     if data:
-        value, pictures = _scored(metric, predictor, data, reporter)
+        value, pictures = _scored(metric.name, predictor, data, reporter)
         return replace(checked, value=value, pictures=pictures)
     return checked
 

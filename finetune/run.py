@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,15 @@ from finetune.evaluating import evaluate
 from finetune.exporting import export_and_verify, score_test_part
 from finetune.intent import Intent, discover
 from finetune.preparation import Job, PicturesRead, prepare
+from finetune.report import make_report
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
 from finetune.stopping import Stop, resumable
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.journal import Journal, Outcome
+from finetune.training.learner.strangers import Strangers, builders, strangers
 from finetune.training.learner.trackers import Tracking, trackers
-from finetune.training.strategies import phase_to_measure, plan, ready
+from finetune.training.strategies import Phase, phase_to_measure, plan, ready
 from finetune.training.trainer import Trainer
 from finetune.training.transfer import climb, follow, verdict
 from finetune.types import Reporter, RunResult
@@ -99,7 +101,7 @@ def carry_out(folder: RunFolder, job: Job, clock: Clock, reporter: Reporter) -> 
         reporter.note(journal.note)
     stop = Stop(job.config.max_minutes, clock.started, folder.path)
     with followed(folder, job, reporter) as trackers:
-        trainer = Trainer(job, reporter, journal, stop, trackers)
+        trainer = Trainer(job, reporter, journal, stop, trackers, _strangers(folder, job, reporter))
         stop.reserve_s = _seconds_after_training(job, trainer)
         records.write_views(folder, trainer)
         outcome = _trained(folder, job, trainer, clock, reporter)
@@ -107,12 +109,15 @@ def carry_out(folder: RunFolder, job: Job, clock: Clock, reporter: Reporter) -> 
         evaluation = evaluate(trainer, job.config, outcome.temperature)
         for note in evaluation.notes:
             reporter.note(note)
+        records.write_answers(folder, evaluation)
         contract = records.contract(folder, job, trainer.objective, evaluation)
     with clock("export"):  # and verify: the file's answers against the network's, from picture file to label
         exports = export_and_verify(folder, job, contract, evaluation.answers, reporter)
     with clock("test"):  # once, by the file that is deployed
         tested = score_test_part(exports["onnx"], job, trainer.objective, contract, reporter)
-    return records.result(folder, job, trainer.objective, outcome, evaluation, exports, tested, clock)
+    result = records.result(folder, job, trainer.objective, outcome, evaluation, exports, tested, clock)
+    make_report(folder.path, job.intent.plugins, reporter.note)  # of what is written down by now
+    return result
 
 
 def _trained(folder: RunFolder, job: Job, trainer: Trainer, clock: Clock, reporter: Reporter) -> Outcome:
@@ -120,6 +125,8 @@ def _trained(folder: RunFolder, job: Job, trainer: Trainer, clock: Clock, report
     lr = learning_rate(job, trainer, reporter)
     folder.record(lr=lr)
     steps = plan(job.config, job.groups, lr, job.strategy, job.dataset.task)
+    if job.config.callback and not any(isinstance(step, Phase) for step in steps):
+        reporter.note(f"--callback is not used: {', '.join(step.name for step in steps)} has no epochs.")
     save = partial(records.write_training, folder, job, trainer)
     transfer = partial(climb, seed=job.config.seed) if job.strategy == "auto" else follow
     outcome = transfer(steps, trainer, clock, save)
@@ -139,6 +146,12 @@ def _seconds_after_training(job: Job, trainer: Trainer) -> float:
         return 0.0
     asked = len(job.split.valid) * (2 + len(job.config.target)) + len(job.split.test)
     return EXPORT_S * (1 + len(job.config.target)) + asked * trainer.seconds_per_picture()
+
+
+def _strangers(folder: RunFolder, job: Job, reporter: Reporter) -> Callable[[str], Strangers]:
+    """Return what builds the callbacks of plugins that were asked for, for a phase."""
+    named = [job.intent.plugins.find_callback(name) for name in job.config.callback]
+    return partial(strangers, builders(named), folder.path, reporter.note)
 
 
 @contextmanager

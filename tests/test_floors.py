@@ -22,7 +22,8 @@ HOMES = {"finetune": ROOT, "finetune_export": ROOT / "export"}
 FILES = [file for name, home in HOMES.items() for file in sorted((home / name).rglob("*.py"))]
 LEARNER = "finetune/training/learner/"
 TRAINING = ("torch", "torchvision", "fastai", "finetune")
-AT_ONCE = ("cli/", "loading.py", "builtin/table/", "builtin/folder.py", "builtin/targets.py", "config/")
+BUILT_IN = ("builtin/table/", "builtin/folder.py", "builtin/targets.py", "builtin/metrics.py")
+AT_ONCE = ("cli/", "loading.py", *BUILT_IN, "config/")
 """What has to be there at once, with all that it imports: plugins and their hooks, types, config, intent."""
 WITHOUT_TORCH = ("auditing.py", "evaluation/", *AT_ONCE)
 

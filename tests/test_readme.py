@@ -15,11 +15,12 @@ import pytest
 
 import finetune
 from finetune import run_folder
-from finetune.cli import app
+from finetune.cli import OF_PLUGINS, make_app
+from finetune.cli.commands import add
 from finetune.config import RunConfig, Strategy
 from finetune.intent import discover
 from finetune.loading import load_dataset
-from finetune.plugins import Candidate, Plugins, load_plugins
+from finetune.plugins import Candidate, Plugins, load_function, load_plugins
 from finetune.reporting import SILENT
 from finetune.types import DatasetRequest
 from finetune_export import Predictor
@@ -41,6 +42,9 @@ pictures/ants/000.jpg,ants,1,0,4.5
 pictures/ants/001.png,{both},0,1,3
 pictures/bees/000.jpg,bees,1,1,2
 """
+app = make_app()
+for _command in load_plugins().commands.values():
+    add(app, _command.name, load_function(_command.run, _command.name), _command.summary)
 
 
 def blocks(language: str) -> list[str]:
@@ -91,14 +95,15 @@ def test_every_make_line_names_a_target(line: str) -> None:
 def test_every_command_line_parses(line: str) -> None:
     words = shlex.split(line)[1:]
     command, _, _ = app.parse_args(words, exit_on_error=False, print_error=False)
-    assert command.__module__.startswith("finetune.cli")
+    assert command.__module__.startswith(("finetune.cli", "finetune_hf.commands"))
     assert words[0] not in runtime.COMMANDS or runtime._parser("finetune", words).parse_args(words)
 
 
 def test_every_option_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (name for name in app if not name.startswith("-")):
+    commands = [[name] for name in app if not name.startswith("-")]
+    for words in (*commands, *(["plugins", name] for name in OF_PLUGINS)):
         with contextlib.suppress(SystemExit):
-            app([command, "--help"])
+            app([*words, "--help"])
     known = set(re.findall(OPTION, capsys.readouterr().out))
     assert set(re.findall(OPTION, README)) - known == set()
 

@@ -97,6 +97,20 @@ class DatasetOrigin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PluginOrigin:
+    """A plugin that had a part in the model: its distribution, under which licence, and where it comes from.
+
+    ``origin`` is a URL, "local folder" or "unknown". ``used_for`` names what it was used for, such as "backbone x".
+    """
+
+    distribution: str
+    version: str
+    licence: str
+    origin: str
+    used_for: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contract:
     """Everything a stranger needs to know about a model file; ``labels`` are in the order of the outputs.
 
@@ -108,7 +122,7 @@ class Contract:
     ``thresholds`` (0..1) are per label. Where the most probable of single labels stays below its own, the model
     abstains; of several labels, those that reach theirs are given, and one without a threshold has to reach
     ``DEFAULT_THRESHOLD``. ``scaling`` is there for regression, which has neither thresholds nor a calibration, and
-    else None.
+    else None. ``plugins`` had a part in it and are not finetune's own.
     """
 
     labels: tuple[str, ...]
@@ -124,6 +138,7 @@ class Contract:
     thresholds: dict[str, float] = field(default_factory=dict)
     scaling: Scaling | None = None
     task: Task = "single-label"
+    plugins: tuple[PluginOrigin, ...] = ()
     schema: int = SCHEMA
 
     def to_json(self) -> str:

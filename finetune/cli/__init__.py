@@ -6,23 +6,26 @@ that its error class names; anything else keeps its traceback, because it is our
 
 from __future__ import annotations
 
-import textwrap
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App
 
 from finetune import __version__
 from finetune.cli.advise import advise
 from finetune.cli.audit import audit
+from finetune.cli.commands import add, run_words
 from finetune.cli.list import list_registered
 from finetune.cli.lr_find import lr_find
 from finetune.cli.plugins import plugins
+from finetune.cli.plugins_check import check
+from finetune.cli.plugins_new import new
 from finetune.cli.process import let_idle_threads_sleep
+from finetune.cli.report import report
 from finetune.cli.run import run
 from finetune.cli.runtime import forwarded
 from finetune.cli.verify import verify
-from finetune.errors import ConfigError
 from finetune_export.cli.ending import exit_with
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -31,30 +34,36 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "audit": audit,
     "lr-find": lr_find,
     "verify": verify,
+    "report": report,
     "plugins": plugins,
     "list": list_registered,
 }
 
-app = App(
-    name="finetune",
-    version=__version__,
-    help="Turn a folder or a table of pictures into a verified, self-describing ONNX model.",
-    help_format="plaintext",
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
+OF_PLUGINS: dict[str, Callable[..., Any]] = {"check": check, "new": new}
+"""The commands of the group ``finetune plugins``."""
 
 
-def _examples(command: Callable[..., Any]) -> str:
-    """Return the last section of a command's docstring, which cyclopts leaves out of its help."""
-    _, title, examples = (command.__doc__ or "").partition("Examples:\n")
-    return title + textwrap.indent(textwrap.dedent(examples.rstrip()), "  ")
+def make_app() -> App:
+    """Return the command line with finetune's own commands."""
+    made = App(
+        name="finetune",
+        version=__version__,
+        help="Turn a folder or a table of pictures into a verified, self-describing ONNX model.",
+        help_format="plaintext",
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    for name, command in COMMANDS.items():
+        add(made, name, command)
+    for name, command in OF_PLUGINS.items():
+        add(made["plugins"], name, command)
+    for name, command in forwarded().items():  # which read their words themselves
+        made.command(command, name=name, help_flags=(), version_flags=(), end_of_options_delimiter="")
+    return made
 
 
-for _name, _command in COMMANDS.items():
-    app.command(_command, name=_name, help_epilogue=_examples(_command))
-for _name, _command in forwarded().items():  # which read their words themselves
-    app.command(_command, name=_name, help_flags=(), version_flags=(), end_of_options_delimiter="")
+app = make_app()
+OWN_WORDS = {*COMMANDS, *forwarded(), "--version"}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -64,8 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: Sequence[str] | None) -> object:
-    try:
-        return app(arguments, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        message = f"{' '.join(str(error).split())} See 'finetune --help' and 'finetune COMMAND --help'."
-        raise ConfigError(message) from error
+    words = tuple(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in OWN_WORDS:  # first, so that plugins are loaded for nothing but their own commands
+        return run_words(app, words)
+    from finetune.cli.plugin_commands import run_with_plugins
+
+    return run_with_plugins(make_app(), words)

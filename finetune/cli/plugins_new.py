@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from finetune.scaffold.writing import Kind, write_plugin
+from finetune.scaffold import Kind
 from finetune_export.cli.output import print_table
 
 
@@ -25,6 +25,8 @@ def new(
       finetune plugins new street-signs --kind dataset
       finetune plugins new tiny-net --kind backbone --out plugins
     """
+    from finetune.scaffold.writing import write_plugin
+
     folder = write_plugin(name, kind, out)
     runs = {
         "dataset": f"finetune run --plugin {folder.name}",

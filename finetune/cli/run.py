@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
@@ -12,8 +12,9 @@ from cyclopts import Parameter
 
 from finetune.config import RunOptions
 from finetune.errors import ConfigError
-from finetune.evaluation.catalogue import shown
+from finetune.evaluation.catalogue import shares_of, shown
 from finetune.intent import discover
+from finetune.plugins import load_plugins
 from finetune.training.tracking import check_trackers
 from finetune_export.cli.output import print_json, print_table
 
@@ -85,18 +86,19 @@ def _rows(found: RunPlan | CrossValidation | RunResult) -> list[tuple[str, ...]]
 
 
 def _rows_of_run(result: RunResult) -> list[tuple[str, ...]]:
-    phases = "  →  ".join(f"{name} {shown(result.monitor, value)}" for name, value in result.phases.items())
+    monitor, shares = result.monitor, shares_of(load_plugins().metrics)
+    phases = "  →  ".join(f"{name} {shown(value, monitor in shares)}" for name, value in result.phases.items())
     seconds = "  ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items())
     return [
         ("data", _data(result)),
         ("network", f"{result.backbone}, weights: {result.weights}"),
-        (result.monitor, f"{phases}  (kept: {result.kept})"),
+        (monitor, f"{phases}  (kept: {result.kept})"),
         ("verdict", result.verdict),
         *(("because", reason) for reason in result.reasons),
-        ("validation", _scored(result, result.scores, result.interval)),
+        ("validation", _scored(result, result.scores, result.interval, shares)),
         *([("calibration", _calibration(result))] if result.ece_before is not None else []),
-        *([("test", _scored(result, result.test_scores, result.test_interval))] if result.test_scores else []),
-        ("exported", _exported(result)),
+        *([("test", _scored(result, result.test_scores, result.test_interval, shares))] if result.test_scores else []),
+        ("exported", _exported(result, shares)),
         ("seconds", seconds),
         ("run", str(result.run)),
         ("model", f"{result.onnx} ({result.onnx_bytes / 1e6:.1f} MB)"),
@@ -111,12 +113,15 @@ def _data(result: RunResult) -> str:
     return f"{result.dataset}: {result.labels} {named}, {counts}{tested}"
 
 
-def _scored(result: RunResult, scores: Mapping[str, float], interval: tuple[float, float] | None) -> str:
+def _scored(
+    result: RunResult, scores: Mapping[str, float], interval: tuple[float, float] | None, shares: Collection[str]
+) -> str:
     """Return the headline metric with its interval, and the others behind it."""
     metric = result.metric
-    within = f" (95%: {shown(metric, interval[0])} to {shown(metric, interval[1])})" if interval else ""
-    others = "  ".join(f"{name} {shown(name, value)}" for name, value in scores.items() if name != metric)
-    return f"{metric} {shown(metric, scores.get(metric, nan))}{within}  {others}{_averaged(result)}"
+    bounds = " to ".join(shown(bound, metric in shares) for bound in interval or ())
+    within = f" (95%: {bounds})" if interval else ""
+    others = "  ".join(f"{name} {shown(value, name in shares)}" for name, value in scores.items() if name != metric)
+    return f"{metric} {shown(scores.get(metric, nan), metric in shares)}{within}  {others}{_averaged(result)}"
 
 
 def _calibration(result: RunResult) -> str:
@@ -124,10 +129,10 @@ def _calibration(result: RunResult) -> str:
     return f"temperature {result.temperature:.2f}: {errors}"
 
 
-def _exported(result: RunResult) -> str:
+def _exported(result: RunResult, shares: Collection[str]) -> str:
     agreeing = round(result.agreement * result.compared)
     same = f"the same answer on {agreeing} of {result.compared} pictures"
-    value = f"{result.metric} {shown(result.metric, result.exported_value)}"
+    value = f"{result.metric} {shown(result.exported_value, result.metric in shares)}"
     return f"{value}, {same}, largest difference {result.max_difference:.1e}"
 
 

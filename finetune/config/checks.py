@@ -88,6 +88,8 @@ _SWITCHES = {"skip_missing"}
 _ITEMS: dict[str, tuple[str, ...]] = {"track": get_args(Tracker)}
 _EXPECTED = {
     "target": "a list of names",
+    "callback": "a list of names",
+    "metric": "a list of names",
     "label_col": "a list of columns",
     "track": "a list of " + ", ".join(get_args(Tracker)),
     "skip_missing": "true or false",
@@ -96,7 +98,7 @@ _EXPECTED = {
     "split": "the path of a split.csv",
     "out": "the path of a folder",
 }
-_LISTS = {"target", "label_col", "track"}
+_LISTS = {"target", "callback", "metric", "label_col", "track"}
 PATHS = {"data", "split", "out"}
 WORDS_FOR_WEIGHTS = ("pretrained", "none")  # anything else is the path of a file
 

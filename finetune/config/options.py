@@ -80,6 +80,8 @@ class RunConfig:
     batch_size: int = 32
     precision: Precision = "auto"
     cache_gb: float = 4.0
+    callback: tuple[str, ...] = ()
+    metric: tuple[str, ...] = ()
     monitor: str | None = None
     patience: int | None = None
     average: Averaging = "none"
@@ -281,6 +283,14 @@ class RunOptions(TypedDict, total=False):
         _says(
             _TRAINING, "Room on disk for what frozen layers computed, for later runs; 0 keeps none.", RunConfig.cache_gb
         ),
+    ]
+    callback: Annotated[
+        tuple[str, ...],
+        _says(_TRAINING, "Callback of a plugin that takes part, repeatable; see 'finetune list callbacks'."),
+    ]
+    metric: Annotated[
+        tuple[str, ...],
+        _says(_CHOICE, "Metric of a plugin to be measured as well, repeatable; see 'finetune list metrics'."),
     ]
     monitor: Annotated[
         str,

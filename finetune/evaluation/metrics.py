@@ -1,4 +1,4 @@
-"""The arithmetic of the metrics that ``finetune.evaluation.catalogue`` names.
+"""The arithmetic of the built-in metrics, which ``finetune.builtin.metrics`` registers.
 
 Shapes: ``N`` pictures, ``K`` labels, ``R`` ways to count the pictures. Answers are float32 (N, K), probabilities or
 for regression values; targets are those of ``finetune.data.targets``, thresholds float (K,). A metric is prepared once
@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.evaluation.calibration import calibration_gaps
-from finetune.evaluation.catalogue import metrics_of
 from finetune.evaluation.decisions import Answers, Counts, Decisions, Targets, Thresholds, Values, ratio, reached, shows
 from finetune.evaluation.ranking import Ranking
-from finetune.types import Task
+from finetune.types import Answered, Task
 
 Measure = Callable[[Counts], Values]
 
@@ -27,35 +26,18 @@ _LEAST_PROBABILITY = float(np.finfo(np.float32).eps)  # as scikit-learn's log_lo
 _LEAST_VARIANCE = 1e-12  # of what a mean square is made of: less is rounding
 
 
-def accuracy(probabilities: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """Return the share (0..1) of pictures whose most probable class is the target; raise ValueError for none."""
-    if len(targets) == 0:
-        raise ValueError("accuracy of no pictures is undefined")
-    return float((probabilities.argmax(axis=1) == targets).mean())
-
-
 def score(name: str, task: Task, answers: Answers, targets: Targets, thresholds: Thresholds = None) -> float:
-    """Return a metric of the catalogue; NaN where these targets leave it undefined, or answers are no finite numbers.
+    """Return a built-in metric; NaN where these targets leave it undefined, or answers are no finite numbers.
 
     A mean over labels is that of the labels for which it is defined: an AUROC needs pictures with the label and
     without, an average precision pictures with it, a recall the same, an F1 pictures that show it or were given it, an
     r2 values that differ. Several labels are given where they reach ``thresholds``, 0.5 where those are None; nothing
-    else looks at them. Raises ``ValueError`` for no pictures, and for a metric that is not the task's.
+    else looks at them. Raises ``ValueError`` for no pictures.
     """
-    prepare = _preparation(name, task, targets)
+    prepare = _preparation(name, targets)
     if not np.isfinite(answers).all():
         return float("nan")
     return float(prepare(_Case(task, answers, targets, thresholds))(np.ones((1, len(targets))))[0])
-
-
-def all_scores(task: Task, answers: Answers, targets: Targets, thresholds: Thresholds = None) -> dict[str, float]:
-    """Return every metric of a task in the catalogue's order, without those that are undefined.
-
-    The top 5 of five labels or fewer are always right, and left out, too. Raises as ``score``.
-    """
-    names = [metric.name for metric in metrics_of(task) if metric.name != "top-5" or answers.shape[1] > TOP]
-    scores = {name: score(name, task, answers, targets, thresholds) for name in names}
-    return {name: value for name, value in scores.items() if not np.isnan(value)}
 
 
 def measure_of(name: str, task: Task, answers: Answers, targets: Targets, thresholds: Thresholds = None) -> Measure:
@@ -63,7 +45,7 @@ def measure_of(name: str, task: Task, answers: Answers, targets: Targets, thresh
 
     Answers have to be finite; else as ``score``.
     """
-    return _preparation(name, task, targets)(_Case(task, answers, targets, thresholds))
+    return _preparation(name, targets)(_Case(task, answers, targets, thresholds))
 
 
 class _Case(NamedTuple):
@@ -73,10 +55,7 @@ class _Case(NamedTuple):
     thresholds: Thresholds
 
 
-def _preparation(name: str, task: Task, targets: Targets) -> Callable[[_Case], Measure]:
-    names = [metric.name for metric in metrics_of(task)]
-    if name not in names:
-        raise ValueError(f"{name!r} is no metric of a {task} task; those are {', '.join(names)}")
+def _preparation(name: str, targets: Targets) -> Callable[[_Case], Measure]:
     if len(targets) == 0:
         raise ValueError(f"{name} of no pictures is undefined")
     return _MEASURES[name]
@@ -167,7 +146,7 @@ def _r2(case: _Case) -> Measure:
     return measured
 
 
-# ── all of them ─────────────────────────────────────────────────────────────────────────────────────
+# ── calibration, and all of them ────────────────────────────────────────────────────────────────────
 
 
 def _ece(case: _Case) -> Measure:
@@ -188,3 +167,32 @@ _MEASURES: Mapping[str, Callable[[_Case], Measure]] = {
     "rmse": _rmse,
     "r2": _r2,
 }
+
+BUILT_IN = frozenset(_MEASURES)
+"""The names of the built-in metrics."""
+
+
+# ── as they are registered ──────────────────────────────────────────────────────────────────────────
+
+
+def _of(name: str) -> Callable[[Answered], float]:
+    return lambda about: score(name, about.task, about.answers, about.targets, about.thresholds)
+
+
+def top_5(about: Answered) -> float:
+    """Return the share whose label is among the five most probable; NaN for five labels or fewer."""
+    if len(about.labels) <= TOP:  # which are always right
+        return float("nan")
+    return score("top-5", about.task, about.answers, about.targets)
+
+
+accuracy = _of("accuracy")
+balanced_accuracy = _of("balanced-accuracy")
+macro_f1 = _of("macro-f1")
+mean_auroc = _of("mean-auroc")
+mean_average_precision = _of("mean-average-precision")
+log_loss = _of("log-loss")
+ece = _of("ece")
+mae = _of("mae")
+rmse = _of("rmse")
+r2 = _of("r2")

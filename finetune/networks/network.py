@@ -35,6 +35,11 @@ def identity(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
+def unchanged(body: nn.Module) -> nn.Module:
+    """Return the body as it is: it is exported in the form that it was trained in."""
+    return body
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackboneModel:
     """What a backbone's ``build`` function returns.
@@ -45,12 +50,15 @@ class BackboneModel:
     (N, D). ``adapt_weights`` turns a published state dict into one for this network, for one by resampling a ViT's
     position embedding to another image size; what it does not know it leaves alone. Between stages one tensor is
     handed on, a map, tokens or a vector; ``channels_last``: a map as (N, h, w, C), which only the last stage turns.
+    ``for_export`` turns a body in eval mode (a copy of its own, which it may change) into one that computes the same
+    with less, for one by merging parallel branches that only training needs.
     """
 
     model: nn.Module
     stages: tuple[tuple[str, nn.Module], ...]
     adapt_weights: Callable[[dict[str, Tensor]], dict[str, Tensor]] = identity
     channels_last: bool = False
+    for_export: Callable[[nn.Module], nn.Module] = unchanged
 
 
 # ── building ────────────────────────────────────────────────────────────────────────────────────────
@@ -183,7 +191,7 @@ class Network(nn.Module):
     """A body and a head: normalised images float32 (N, 3, S, S) to logits float32 (N, K).
 
     ``original_keys`` maps the body's state-dict keys to those of the published network; see ``original_keys``.
-    ``channels_last`` is the backbone's: inner stages hand on (N, h, w, C).
+    ``channels_last`` is the backbone's: inner stages hand on (N, h, w, C); so is ``for_export``.
     """
 
     def __init__(
@@ -192,12 +200,14 @@ class Network(nn.Module):
         head: nn.Sequential,
         original_keys: Mapping[str, str],
         channels_last: bool = False,
+        for_export: Callable[[nn.Module], nn.Module] = unchanged,
     ) -> None:
         super().__init__()
         self.body = body
         self.head = head
         self.original_keys = dict(original_keys)
         self.channels_last = channels_last
+        self.for_export = for_export
 
     def embed(self, images: Tensor) -> Tensor:
         """Return what the classifier sees, the pooled features: float32 (N, D)."""
@@ -218,7 +228,7 @@ def assemble(model: BackboneModel, classes: int, image_size_px: int, head: Head 
     """Return the backbone's body under a new head for so many classes; it shares the model's tensors."""
     body = make_body(model)
     new_head = head_for(body, classes, image_size_px, head)
-    return Network(body, new_head, original_keys(model), model.channels_last)
+    return Network(body, new_head, original_keys(model), model.channels_last, model.for_export)
 
 
 def head_for(body: nn.Module, classes: int, image_size_px: int, kind: Head) -> nn.Sequential:

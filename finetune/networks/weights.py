@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from finetune.errors import ConfigError, ModelError, ResourceError
+from finetune.errors import ConfigError, ModelError, PluginError, ResourceError
 from finetune.networks.network import (
     HEAD_PREFIX,
     BackboneModel,
@@ -28,6 +28,7 @@ from finetune.networks.network import (
     original_keys,
     state_to_save,
 )
+from finetune.plugins import blaming, load_function
 from finetune.run_folder import sha256_of
 from finetune.types import Backbone, Weights
 
@@ -68,7 +69,8 @@ def _load_pretrained(model: BackboneModel, backbone: Backbone) -> WeightsUsed:
         raise ConfigError(
             f"The backbone '{backbone.name}' has no pretrained weights; give --weights FILE or --weights none."
         )
-    path = _downloaded(backbone, backbone.weights)
+    obtain = _fetched if backbone.weights.fetch else _downloaded
+    path = obtain(backbone, backbone.weights)
     sha256 = sha256_of(path)
     if not sha256.startswith(backbone.weights.sha256):
         raise ModelError(
@@ -98,12 +100,19 @@ def _load_file(model: BackboneModel, backbone: Backbone, path: Path) -> WeightsU
 
 def _published(backbone: Backbone, weights: Weights, sha256: str) -> WeightsUsed:
     note = f"{backbone.name} starts from the weights {weights.name} of {weights.source} (licence: {weights.licence})."
+    if not weights.sha256:
+        note += f" Their hash is the one that {urlparse(weights.url).hostname} stated itself."
     return WeightsUsed(name=weights.name, licence=weights.licence, sha256=sha256, note=note)
 
 
 def is_at_hand(backbone: Backbone) -> bool:
     """Whether the backbone's pretrained weights are on this machine already."""
-    return backbone.weights is not None and _place_of(backbone.weights).is_file()
+    weights = backbone.weights
+    if weights is None:
+        return False
+    if not weights.find:
+        return _place_of(weights).is_file()
+    return _called(weights.find, backbone, weights) is not None
 
 
 # ── a run's own weights ─────────────────────────────────────────────────────────────────────────────
@@ -216,6 +225,24 @@ def _downloaded(backbone: Backbone, weights: Weights) -> Path:
             f"Put a copy at {path}, or give --weights FILE or --weights none."
         ) from error
     return path
+
+
+def _fetched(backbone: Backbone, weights: Weights) -> Path:
+    """Return the weight file that the plugin's own function downloads and checks."""
+    path = _called(weights.fetch, backbone, weights)
+    if not isinstance(path, Path) or not path.is_file():
+        raise PluginError(
+            f"The backbone '{backbone.name}' is broken: {weights.fetch} returned {path!r} instead of the path of a "
+            "file. Report it to the plugin's author."
+        )
+    return path
+
+
+def _called(reference: str, backbone: Backbone, weights: Weights) -> object:
+    what = f"What fetches the weights of the backbone '{backbone.name}'"
+    function = load_function(reference, what)
+    with blaming(what):
+        return function(weights)
 
 
 def _place_of(weights: Weights) -> Path:

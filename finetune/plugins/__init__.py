@@ -4,9 +4,23 @@ One broken plugin never takes the others down: it is set aside with its reason, 
 it. Installed code is trusted code, though: nothing here is a sandbox.
 """
 
-from finetune.plugins.calling import blaming, load_function
+from finetune.plugins.admission import OWN_DISTRIBUTION, Candidate
+from finetune.plugins.calling import blaming, blaming_command, load_function
 from finetune.plugins.candidates import load_plugins
-from finetune.plugins.kinds import KINDS
-from finetune.plugins.registry import Candidate, PluginInfo, Plugins
+from finetune.plugins.kinds import KINDS, OWN_COMMANDS
+from finetune.plugins.registry import PluginInfo, Plugins
+from finetune.plugins.tracing import HookCall
 
-__all__ = ["KINDS", "Candidate", "PluginInfo", "Plugins", "blaming", "load_function", "load_plugins"]
+__all__ = [
+    "KINDS",
+    "OWN_COMMANDS",
+    "OWN_DISTRIBUTION",
+    "Candidate",
+    "HookCall",
+    "PluginInfo",
+    "Plugins",
+    "blaming",
+    "blaming_command",
+    "load_function",
+    "load_plugins",
+]

@@ -12,6 +12,7 @@ from typing import Any, cast
 from finetune.errors import FinetuneError, PluginError
 
 _TERMINATED = 128 + signal.SIGTERM
+_PASSING = (FinetuneError, MemoryError)
 
 
 def load_function(reference: str, what: str) -> Callable[..., Any]:
@@ -35,12 +36,27 @@ def blaming(what: str) -> Iterator[None]:
 
     Errors that a user can act on pass as they are, and so does running out of memory.
     """
+    with _blaming(what, *_PASSING), contextlib.redirect_stdout(sys.stderr):  # stdout carries results only
+        yield
+
+
+@contextlib.contextmanager
+def blaming_command(what: str) -> Iterator[None]:
+    """Run a plugin's command as ``blaming`` does, but what it prints is the result, and goes to stdout.
+
+    A status that it exits with passes as well, and so does a reader of its output that goes away.
+    """
+    with _blaming(what, *_PASSING, SystemExit, BrokenPipeError):
+        yield
+
+
+@contextlib.contextmanager
+def _blaming(what: str, *passing: type[BaseException]) -> Iterator[None]:
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout carries results only
-            yield
-    except (FinetuneError, MemoryError):
+        yield
+    except passing:
         raise
-    except BaseException as error:  # SystemExit included
+    except BaseException as error:  # whatever it is
         if comes_from_the_user(error):
             raise
         raise PluginError(f"{what} failed: {reason(error)}. FINETUNE_DEBUG=1 shows where.") from error

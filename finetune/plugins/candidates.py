@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from finetune import __version__, hookspecs
 from finetune.errors import PluginError
-from finetune.plugins.registry import Candidate, Plugins
+from finetune.plugins.admission import OWN_DISTRIBUTION, Candidate
+from finetune.plugins.metadata import UNKNOWN, Facts, facts_of
+from finetune.plugins.registry import Plugins
+from finetune.plugins.surroundings import PluginWarning
+from finetune.plugins.time_limit import LOADING_LIMIT_S
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
-BUILTIN_MODULES = ("folder", "table", "torchvision_backbones", "targets")
+BUILTIN_MODULES = ("folder", "table", "torchvision_backbones", "targets", "metrics", "sections")
+BUILTIN_LICENCE, BUILTIN_ORIGIN = "Apache-2.0", "built in"
 
 
-def load_plugins() -> Plugins:
-    """Load the built-ins and every installed plugin.
+def load_plugins(limit_s: float = LOADING_LIMIT_S) -> Plugins:
+    """Load the built-ins and every installed plugin, each within ``limit_s`` seconds.
 
     ``FINETUNE_DISABLE_PLUGINS=1`` loads the built-ins alone; ``FINETUNE_PLUGINS=a,b`` only the strangers named.
     """
-    return Plugins([*_builtin_candidates(), *_installed_candidates()])
+    return Plugins([*_builtin_candidates(), *_installed_candidates()], limit_s=limit_s)
 
 
 def _builtin_candidates() -> Iterator[Candidate]:
@@ -31,8 +37,10 @@ def _builtin_candidates() -> Iterator[Candidate]:
         # Dotted names stay out of the way of strangers' plugin names.
         yield Candidate(
             name=f"finetune.{module}",
-            distribution="finetune",
+            distribution=OWN_DISTRIBUTION,
             version=__version__,
+            licence=BUILTIN_LICENCE,
+            origin=BUILTIN_ORIGIN,
             load=lambda name=f"finetune.builtin.{module}": _import(name),  # type: ignore[misc]
         )
 
@@ -44,22 +52,99 @@ def _import(name: str) -> ModuleType:
 def _installed_candidates() -> Iterator[Candidate]:
     if os.environ.get("FINETUNE_DISABLE_PLUGINS", "") not in ("", "0"):
         return
-    from importlib.metadata import entry_points  # 50 ms, and not needed for the built-ins
-
     wanted = {name.strip() for name in os.environ.get("FINETUNE_PLUGINS", "").split(",")} - {""}
-    found = [(point, *_published_by(point)) for point in entry_points(group=hookspecs.PROJECT)]
-    for point, distribution, version in sorted(found, key=lambda f: (f[0].name, *f[1:])):
-        if not wanted or point.name in wanted:
-            yield Candidate(name=point.name, distribution=distribution, version=version, load=point.load)
-    for name in sorted(wanted - {point.name for point, *_ in found}):
-        yield Candidate(name=name, distribution="unknown", version="unknown", load=_not_installed)
+    found = sorted(_found(), key=lambda each: (each.name, each.distribution, each.version))
+    yield from (each for each in found if not wanted or each.name in wanted)
+    for name in sorted(wanted - {each.name for each in found}):
+        yield _refused(name, Facts(), "FINETUNE_PLUGINS names it, but it is not installed")
 
 
-def _published_by(point: EntryPoint) -> tuple[str, str]:
-    # Damaged metadata has neither; what it publishes is still worth a try.
-    dist = point.dist
-    return (dist.name or "unknown", dist.version or "unknown") if dist else ("unknown", "unknown")
+def _found() -> Iterator[Candidate]:
+    """Yield what installed distributions publish in our group, one distribution at a time: one may be damaged."""
+    from importlib.metadata import distributions  # 50 ms, and not needed for the built-ins
+
+    seen: set[str] = set()
+    for distribution in distributions():
+        if _may_publish(distribution):
+            facts = facts_of(distribution)
+            if facts.name not in seen:  # what comes first on the path is what is imported
+                seen |= {facts.name} - {UNKNOWN}
+                yield from _published(distribution, facts)
 
 
-def _not_installed() -> object:
-    raise PluginError("FINETUNE_PLUGINS names it, but it is not installed")
+def _may_publish(distribution: Distribution) -> bool:
+    try:
+        return hookspecs.PROJECT in (distribution.read_text("entry_points.txt") or "")
+    except (OSError, ValueError):  # unreadable: nobody knows whether it does
+        return True
+
+
+def _published(distribution: Distribution, facts: Facts) -> Iterator[Candidate]:
+    try:
+        points = [point for point in distribution.entry_points if point.group == hookspecs.PROJECT]
+    except Exception as error:  # whatever the parser makes of it
+        damage = f"its entry_points.txt is damaged ({type(error).__name__})"
+        yield _refused(facts.name, facts, f"{damage}; {_way_out(facts.name)}")
+        return
+    for point in points:
+        yield _candidate(point.name, facts, _importing(point, facts))
+
+
+def _candidate(name: str, facts: Facts, load: Callable[[], object]) -> Candidate:
+    return Candidate(
+        name=name,
+        distribution=facts.name,
+        version=facts.version,
+        licence=facts.licence,
+        origin=facts.origin,
+        load=load,
+    )
+
+
+def _refused(name: str, facts: Facts, why: str) -> Candidate:
+    def refuse() -> NoReturn:
+        raise PluginError(why)
+
+    return _candidate(name, facts, refuse)
+
+
+def _importing(point: EntryPoint, facts: Facts) -> Callable[[], object]:
+    """Return what imports an entry point, and tells apart what is missing: the plugin itself, or what it needs."""
+
+    def load() -> object:
+        if facts.name == UNKNOWN:
+            warnings.warn(
+                f"its METADATA is missing: half uninstalled? {_way_out(UNKNOWN)}", PluginWarning, stacklevel=1
+            )
+        if not point.pattern.match(point.value):
+            raise PluginError(f"its entry point {point.value!r} is not 'package.module'; {_way_out(facts.name)}")
+        try:
+            plugin: object = point.load()
+        except ModuleNotFoundError as error:
+            if _package(error.name or "") != _package(point.module):
+                raise  # of its own needs
+            raise PluginError(_gone(error.name or "", facts.name)) from error
+        if _is_empty_folder(plugin):
+            raise PluginError(_gone(point.module, facts.name))
+        return plugin
+
+    return load
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _is_empty_folder(plugin: object) -> bool:
+    """Whether it is a folder without ``__init__.py``, which Python imports, too: what an uninstaller left behind."""
+    return isinstance(plugin, ModuleType) and hasattr(plugin, "__path__") and getattr(plugin, "__file__", None) is None
+
+
+def _gone(module: str, distribution: str) -> str:
+    return f"its module '{module}' is not there: half uninstalled? {_way_out(distribution)}"
+
+
+def _way_out(distribution: str) -> str:
+    if distribution == UNKNOWN:
+        return "Install it again, or remove its .dist-info folder"
+    return f"pip install --force-reinstall {distribution}, or pip uninstall {distribution}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from finetune.config import resolve
@@ -18,19 +18,33 @@ from finetune.types import (
     ReportSection,
     Source,
     TrainingCallback,
+    Weights,
 )
 
 REFERENCE = re.compile(r"\w+(\.\w+)*:\w+")
 NAME = re.compile(r"\w[\w.:+-]*")
+OWN_COMMANDS = frozenset(
+    {
+        *("advise", "audit", "list", "lr-find", "plugins", "report", "run", "verify"),
+        *("bench", "check", "inspect", "predict", "serve"),  # the runtime's
+    }
+)
+"""finetune's own commands, whose names no plugin may take; here as words, for loading plugins loads no commands."""
+SCALARS: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of registered things: its name, its hook, its type, and the attribute that names its function."""
+    """A kind of registered things: its name, its hook, its type, and the attribute that names its function.
+
+    ``words`` are what people call it, and ``asked`` how they ask for one.
+    """
 
     name: str
     type: type[Any]
     function: str
+    words: str
+    asked: str
 
     @property
     def hook(self) -> str:
@@ -41,13 +55,37 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind(name="dataset", type=DatasetSpec, function="load"),
-        Kind(name="backbone", type=Backbone, function="build"),
-        Kind(name="target", type=ExportTarget, function="export"),
-        Kind(name="metric", type=Metric, function="measure"),
-        Kind(name="callback", type=TrainingCallback, function="build"),
-        Kind(name="section", type=ReportSection, function="build"),
-        Kind(name="command", type=Command, function="run"),
+        Kind(name="dataset", type=DatasetSpec, function="load", words="data set", asked="finetune run --plugin {name}"),
+        Kind(
+            name="backbone",
+            type=Backbone,
+            function="build",
+            words="backbone",
+            asked="finetune run --data DIR --backbone {name}",
+        ),
+        Kind(
+            name="target",
+            type=ExportTarget,
+            function="export",
+            words="target",
+            asked="finetune run --data DIR --target {name}",
+        ),
+        Kind(
+            name="metric",
+            type=Metric,
+            function="measure",
+            words="metric",
+            asked="finetune run --data DIR --monitor {name}",
+        ),
+        Kind(
+            name="callback",
+            type=TrainingCallback,
+            function="build",
+            words="callback",
+            asked="finetune run --data DIR --callback {name}",
+        ),
+        Kind(name="section", type=ReportSection, function="build", words="report section", asked="finetune report RUN"),
+        Kind(name="command", type=Command, function="run", words="command", asked="finetune {name}"),
     )
 }
 
@@ -61,15 +99,42 @@ def check(kind: Kind, item: Any) -> None:
     reference = getattr(item, kind.function)
     if not (isinstance(reference, str) and REFERENCE.fullmatch(reference)):
         raise TypeError(f"{kind.function}={reference!r} of {kind.name} '{item.name}' is not 'package.module:function'")
+    _check_scalars(item, f"{kind.name} '{item.name}'")
     if isinstance(item, DatasetSpec):
         _check_sources(item)
         _check_recipes(item)
+    if isinstance(item, Backbone) and item.weights:
+        _check_weights(item.name, item.weights)
+
+
+def _check_weights(backbone: str, weights: Weights) -> None:
+    """Refuse weights that nobody could check: those behind a URL need a hash, others the functions that fetch them."""
+    for name in ("fetch", "find"):
+        reference = getattr(weights, name)
+        if reference and not REFERENCE.fullmatch(reference):
+            raise TypeError(f"{name}={reference!r} of the weights of '{backbone}' is not 'package.module:function'")
+    if bool(weights.fetch) != bool(weights.find):
+        raise TypeError(f"the weights of '{backbone}' have one of fetch and find; give both, or neither")
+    if not weights.sha256 and not weights.fetch:
+        raise TypeError(
+            f"the weights of '{backbone}' have no sha256; give it, or fetch and find, which check by themselves"
+        )
+
+
+def _check_scalars(item: Any, what: str) -> None:
+    """Refuse now what would break the lists that are made of it later."""
+    for field in fields(item):
+        value, allowed = getattr(item, field.name), SCALARS.get(str(field.type))
+        if allowed and not isinstance(value, allowed):
+            raise TypeError(f"{field.name}={value!r} of {what} is not {field.type}")
 
 
 def _check_sources(spec: DatasetSpec) -> None:
     sources = spec.sources
     if not (isinstance(sources, tuple) and sources and all(isinstance(source, Source) for source in sources)):
         raise TypeError(f"sources={sources!r} of dataset '{spec.name}' is not a tuple of at least one Source")
+    for source in sources:
+        _check_scalars(source, f"a source of dataset '{spec.name}'")
 
 
 def _check_recipes(spec: DatasetSpec) -> None:

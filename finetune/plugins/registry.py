@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, cast
 
-import pluggy
-
-from finetune import hookspecs
+from finetune import __version__, hookspecs
 from finetune.errors import ConfigError, PluginError
 from finetune.names import unknown_name
-from finetune.plugins.calling import comes_from_the_user, reason
-from finetune.plugins.kinds import KINDS, Kind, check
+from finetune.plugins.admission import Admission, Candidate, admit
+from finetune.plugins.kinds import KINDS, OWN_COMMANDS
+from finetune.plugins.time_limit import LOADING_LIMIT_S
+from finetune.plugins.tracing import HookCall
 from finetune.types import Backbone, Command, DatasetSpec, ExportTarget, Metric, ReportSection, TrainingCallback
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A plugin that was found and not yet loaded; ``load`` imports its module."""
-
-    name: str
-    distribution: str
-    version: str
-    load: Callable[[], object]
-
-
-@dataclass(frozen=True, kw_only=True)
 class PluginInfo:
-    """A plugin after loading: the names it offers by kind, or the ``problem`` it was set aside for."""
+    """A plugin after loading: the names it offers by kind, or the ``problem`` it was set aside for.
+
+    ``licence`` and ``origin`` are its distribution's; ``api`` is the version of the plugin API that it states it needs.
+    ``warnings`` are what its user should know, deprecated hooks for one; ``calls`` are those of its hooks.
+    """
 
     name: str
     distribution: str
     version: str
+    licence: str = "unknown"
+    origin: str = "unknown"
+    api: str | None = None
     offers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     problem: str | None = None
+    warnings: tuple[str, ...] = ()
+    calls: tuple[HookCall, ...] = ()
+
+
+MOST_NAMED = 4
 
 
 class Plugins:
@@ -46,7 +47,11 @@ class Plugins:
     aside for a taken name does not depend on the order of installation.
     """
 
-    def __init__(self, candidates: Iterable[Candidate]) -> None:
+    def __init__(
+        self, candidates: Iterable[Candidate], *, specs: ModuleType | type = hookspecs, limit_s: float = LOADING_LIMIT_S
+    ) -> None:
+        """Load each candidate within ``limit_s`` seconds, and hold it against the hooks of ``specs``."""
+        self._specs, self._limit_s = specs, limit_s
         self.infos: list[PluginInfo] = []
         self._items: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self._owners: dict[tuple[str, str], Candidate] = {}
@@ -118,63 +123,80 @@ class Plugins:
     def find(self, kind: str, name: str) -> Any:
         """Return what is registered under ``name``.
 
-        Raises ``PluginError`` when a plugin of that name was set aside, otherwise ``ConfigError`` with the
-        nearest name.
+        Raises ``PluginError`` when a plugin of that name was set aside, otherwise ``ConfigError`` with what the plugin
+        of that name offers instead, or with the nearest name.
         """
         if name in self._items[kind]:
             return self._items[kind][name]
-        culprit = next((info for info in self.broken if info.name == name), None)
-        if culprit:
-            raise PluginError(
-                f"The plugin '{name}' ({culprit.distribution} {culprit.version}) was set aside: {culprit.problem}"
-            )
-        aside = ", ".join(info.name for info in self.broken)
-        more = f"See 'finetune list {kind}s'." + (
-            f" Set aside as broken: {aside}; see 'finetune plugins'." if aside else ""
-        )
-        raise ConfigError(unknown_name(kind, name, self._items[kind], more))
+        self.refuse_broken(name)
+        namesake = next((info for info in self.infos if info.name == name and info.offers), None)
+        if namesake and kind not in namesake.offers:
+            raise ConfigError(_offers_others(kind, namesake))
+        raise ConfigError(unknown_name(kind, name, self._items[kind], f"See 'finetune list {kind}s'.{self.aside()}"))
+
+    def refuse_broken(self, name: str) -> None:
+        """Raise ``PluginError`` when a plugin of that name was set aside."""
+        for info in self.broken:
+            if info.name == name:
+                raise PluginError(
+                    f"The plugin '{name}' ({info.distribution} {info.version}) was set aside: {info.problem}"
+                )
+
+    def aside(self) -> str:
+        """Return a sentence, after a space, on the plugins that were set aside; nothing where none was."""
+        names = ", ".join(info.name for info in self.broken)
+        return f" Set aside as broken: {names}; see 'finetune plugins'." if names else ""
+
+    def owner(self, kind: str, name: str) -> Candidate:
+        """Return the plugin that offers ``name``."""
+        return self._owners[kind, name]
 
     def origin(self, kind: str, name: str) -> str:
         """Return the distribution and version that offer ``name``, for the record."""
-        owner = self._owners[kind, name]
+        owner = self.owner(kind, name)
         return f"{owner.distribution} {owner.version}"
 
     def _admit(self, candidate: Candidate) -> PluginInfo:
-        facts: dict[str, Any] = {
-            "name": candidate.name,
-            "distribution": candidate.distribution,
-            "version": candidate.version,
-        }
-        try:
-            self._refuse_taken_plugin(candidate)
-            with contextlib.redirect_stdout(sys.stderr):  # stdout carries results only
-                offered = _offers(candidate.load())
-            self._refuse_taken_names(offered)
-        except BaseException as error:  # a plugin may raise anything, SystemExit included, and must not end the host
-            if comes_from_the_user(error):
-                raise
-            return PluginInfo(**facts, problem=reason(error))
-        for kind, item in offered:
-            self._items[kind][item.name] = item
-            self._owners[kind, item.name] = candidate
-        return PluginInfo(**facts, offers=_names_by_kind(offered))
+        taken = self._taken_plugin(candidate)
+        found = Admission(problem=taken) if taken else admit(candidate, self._specs, self._limit_s)
+        problem = found.problem or self._taken_name(found.offered)
+        if not problem:
+            for kind, item in found.offered:
+                self._items[kind][item.name] = item
+                self._owners[kind, item.name] = candidate
+        return PluginInfo(
+            name=candidate.name,
+            distribution=candidate.distribution,
+            version=candidate.version,
+            licence=candidate.licence,
+            origin=candidate.origin,
+            api=found.api,
+            offers={} if problem else _names_by_kind(found.offered),
+            problem=problem,
+            warnings=found.warnings,
+            calls=tuple(found.calls),
+        )
 
-    def _refuse_taken_plugin(self, candidate: Candidate) -> None:
+    def _taken_plugin(self, candidate: Candidate) -> str | None:
         for info in self.infos:
             if info.name == candidate.name:
-                raise PluginError(
-                    f"the plugin name '{info.name}' is taken by {info.distribution} {info.version}; "
-                    "uninstall one of the two"
-                )
+                by = f"{info.distribution} {info.version}"
+                return f"the plugin name '{info.name}' is taken by {by}; uninstall one of the two"
+        return None
 
-    def _refuse_taken_names(self, offered: list[tuple[str, Any]]) -> None:
+    def _taken_name(self, offered: list[tuple[str, Any]]) -> str | None:
         seen: set[tuple[str, str]] = set()
         for kind, item in offered:
-            owner = self._owners.get((kind, item.name))
-            if owner or (kind, item.name) in seen:
-                by = f"{owner.distribution} {owner.version}" if owner else "itself"
-                raise PluginError(f"the {kind} name '{item.name}' is taken by {by}")
-            seen.add((kind, item.name))
+            name = (kind, item.name)
+            if owner := self._taken_by(*name) or ("itself" if name in seen else ""):
+                return f"the {kind} name '{item.name}' is taken by {owner}"
+            seen.add(name)
+        return None
+
+    def _taken_by(self, kind: str, name: str) -> str:
+        if kind == "command" and name in OWN_COMMANDS:
+            return f"finetune {__version__}"
+        return self.origin(kind, name) if (kind, name) in self._owners else ""
 
 
 def _names_by_kind(offered: list[tuple[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -182,24 +204,14 @@ def _names_by_kind(offered: list[tuple[str, Any]]) -> dict[str, tuple[str, ...]]
     return {kind: found for kind, found in names.items() if found}
 
 
-def _offers(plugin: object) -> list[tuple[str, Any]]:
-    """Return what one plugin registers, in a manager of its own, so that its faults are its own."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(plugin)  # raises for a wrong signature
-    manager.check_pending()  # raises for a misspelt hook
-    if not manager.get_hookcallers(plugin):
-        raise PluginError(f"it implements no hook; known: {', '.join(sorted(kind.hook for kind in KINDS.values()))}")
-    offered: list[tuple[str, Any]] = []
-    for kind in KINDS.values():
-        if getattr(manager.hook, kind.hook)(register=_register(kind, offered)):  # what is returned would be lost
-            raise PluginError(f"{kind.hook} returns something; it has to call register(...) instead")
-    return offered
+def _offers_others(kind: str, info: PluginInfo) -> str:
+    """Return what a plugin offers instead of a thing of this kind, and how the first of these is asked for."""
+    others = [_some(KINDS[other].words, names) for other, names in info.offers.items()]
+    first, (name, *_) = next(iter(info.offers.items()))
+    asked = KINDS[first].asked.format(name=name)
+    return f"The plugin '{info.name}' offers no {KINDS[kind].words}, but {' and '.join(others)}; say {asked}"
 
 
-def _register(kind: Kind, offered: list[tuple[str, Any]]) -> Callable[[Any], None]:
-    def register(item: Any) -> None:
-        check(kind, item)
-        offered.append((kind.name, item))
-
-    return register
+def _some(words: str, names: tuple[str, ...]) -> str:
+    quoted = ", ".join(f"'{name}'" for name in names[:MOST_NAMED])
+    return f"the {words}{'s' if len(names) > 1 else ''} {quoted}{', …' if len(names) > MOST_NAMED else ''}"

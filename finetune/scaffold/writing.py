@@ -9,14 +9,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from string import Template
-from typing import Literal, get_args
+from typing import get_args
 
 from finetune import __version__
 from finetune.download import whole_folder, writing_to
 from finetune.errors import ConfigError
 from finetune.plugins import Plugins, load_plugins
-
-Kind = Literal["dataset", "backbone", "target"]
+from finetune.scaffold import Kind
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST_NAME = 40

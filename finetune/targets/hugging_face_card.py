@@ -18,6 +18,7 @@ def card(contract: Contract, found: Verification) -> str:
         "image_size_px": contract.preprocessing.image_size_px,
         "backbone": asdict(contract.backbone),
         "dataset": asdict(contract.dataset),
+        "plugins": [asdict(plugin) for plugin in contract.plugins],
         "calibration": asdict(contract.calibration),
         "versions": contract.versions,
     }
@@ -129,7 +130,7 @@ measured: not on other photos, and not for bias or safety.
 - Hugging Face's image processor cuts at whole pixels, and drops transparency instead of putting white behind it; hence
   the differences above.
 - {nature}
-{thresholds}- Licences of the weights and of the pictures it was trained on are stated below; mind both.
+{thresholds}- Licences of the weights, of the pictures it was trained on and of plugins are stated below; mind them all.
 - `model_type` says how the graph is called, and not what is in it: the network is the backbone named below.
 
 ## How to use it

@@ -4,15 +4,18 @@ The file takes ``image``: uint8 (N, S, S, 3), RGB, straight from ``finetune_expo
 ``probabilities``: float32 (N, K), or ``values`` for regression, and ``embedding``: float32 (N, D). Normalisation and
 the task's last step, such as calibration and softmax, are in the graph; only the batch axis is dynamic.
 ``to_plain_onnx`` writes the form that tools with a preprocessing of their own expect: ``pixel_values`` to ``logits``.
+Where a backbone has a form for export, the graph is of that; what it is held against is the network as trained.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import onnx
@@ -22,7 +25,8 @@ from torch import Tensor, nn
 
 from finetune.errors import ModelError
 from finetune.networks.answering import Answering
-from finetune.networks.network import Network
+from finetune.networks.network import Network, unchanged
+from finetune.plugins import blaming
 from finetune_export import golden, model_file
 from finetune_export.contract import CONTRACT_KEY, GOLDEN_KEY, Contract
 from finetune_export.session import INPUT, outputs_of
@@ -92,7 +96,7 @@ def to_onnx(network: Network, contract: Contract) -> bytes:
     size = contract.preprocessing.image_size_px
     # Two pictures, so that the exporter does not take the batch size for a constant 1.
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    graph = _graph(deployed, {INPUT: example}, [*outputs_of(contract.task)])
+    graph = _graph(Deployed(in_export_form(network), contract).eval(), {INPUT: example}, [*outputs_of(contract.task)])
     stated = replace(contract, graph_sha256=model_file.read(graph).graph_sha256)
     pairs = golden.make(contract.preprocessing, lambda pixels: _answers(deployed, pixels))
     return model_file.with_metadata(graph, _metadata(stated, golden.dump(pairs)))
@@ -107,7 +111,19 @@ def to_plain_onnx(network: Network, contract: Contract) -> bytes:
     """
     size = contract.preprocessing.image_size_px
     example = torch.zeros(2, 3, size, size)  # two pictures: as above
-    return _graph(Plain(network, contract).eval(), {"pixel_values": example}, ["logits"])
+    return _graph(Plain(in_export_form(network), contract).eval(), {"pixel_values": example}, ["logits"])
+
+
+def in_export_form(network: Network) -> Network:
+    """Return the network (eval mode) under the form of its body that the backbone has for export; itself if none.
+
+    What it was made of stays as it is. Raises ``PluginError`` where the backbone's function fails.
+    """
+    if network.for_export is unchanged:
+        return network
+    with blaming("The form for export of the backbone"):
+        body = network.for_export(copy.deepcopy(network.body))
+    return Network(cast(nn.Sequential, body), network.head, {}, network.channels_last)
 
 
 def _graph(module: nn.Module, example: dict[str, Tensor], outputs: list[str]) -> bytes:

@@ -6,6 +6,7 @@ Shapes: ``N`` pictures, ``K`` labels.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,24 +14,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from finetune.builtin.metrics import METRICS
 from finetune.data.targets import Targets, scaled, scaling_of, targets_of
-from finetune.errors import ConfigError
-from finetune.evaluation.catalogue import HEADLINE, METRICS, metrics_of, shown
-from finetune.evaluation.metrics import score
-from finetune.names import unknown_name
+from finetune.evaluation.catalogue import metrics_of, monitored, shown
+from finetune.evaluation.measuring import answered, measured
 from finetune.networks.answering import Answering
-from finetune.types import Example, Task
+from finetune.types import Example, Metric, Task
 from finetune_export.contract import Scaling
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """The task of a run with its labels, the scaling of its values (regression only), and the monitored metric."""
+    """The task of a run with its labels, the scaling of its values (regression only), and the monitored ``metric``.
+
+    ``metrics`` are all that the answers are measured by in the end.
+    """
 
     task: Task
     labels: tuple[str, ...]
-    monitor: str
+    metric: Metric
+    metrics: tuple[Metric, ...] = ()
     scaling: Scaling | None = None
+
+    @property
+    def monitor(self) -> str:
+        """The name of the monitored metric."""
+        return self.metric.name
 
     def targets(self, examples: tuple[Example, ...]) -> Targets:
         """Return what answers are held against: see ``finetune.data.targets``."""
@@ -47,24 +56,35 @@ class Objective:
         return found
 
     def score(self, logits: Tensor, targets: Targets) -> float:
-        """Return the monitored metric of logits (N, K)."""
-        return score(self.monitor, self.task, self.answers(logits), targets)
+        """Return the monitored metric of logits (N, K); raise ``PluginError`` where it fails."""
+        return measured(self.metric, answered(self.task, self.labels, self.answers(logits), targets))
 
     def merit(self, value: float) -> float:
         """Return a number that is higher for a better score; one that is undefined is worse than any."""
         if math.isnan(value):
             return -math.inf
-        return value if METRICS[self.monitor].higher_is_better else -value
+        return value if self.metric.higher_is_better else -value
 
     def shown(self, value: float) -> str:
         """Return a score as people read it: "97.4%", or a number for losses and errors."""
-        return shown(self.monitor, value)
+        return shown(value, self.metric.is_share)
 
 
-def objective_of(task: Task, labels: tuple[str, ...], monitor: str | None, train: tuple[Example, ...]) -> Objective:
-    """Return the objective of a run; raise ``ConfigError`` for a metric that the task does not have."""
-    allowed = [metric.name for metric in metrics_of(task)]
-    if monitor is not None and monitor not in allowed:
-        raise ConfigError(unknown_name(f"--monitor for a {task} task", monitor, allowed))
-    scaling = scaling_of(targets_of(train, labels, task)) if task == "regression" else None
-    return Objective(task=task, labels=labels, monitor=monitor or HEADLINE[task], scaling=scaling)
+def objective_of(
+    task: Task,
+    labels: tuple[str, ...],
+    monitor: str | None,
+    train: tuple[Example, ...],
+    metrics: Mapping[str, Metric] = METRICS,
+) -> Objective:
+    """Return the objective of a run; ``metrics`` are all that are registered, the built-in ones unless told otherwise.
+
+    Raises ``ConfigError`` for a ``monitor`` that the task does not have; None is its headline metric.
+    """
+    return Objective(
+        task=task,
+        labels=labels,
+        metric=monitored(metrics, task, monitor),
+        metrics=metrics_of(metrics, task),
+        scaling=scaling_of(targets_of(train, labels, task)) if task == "regression" else None,
+    )

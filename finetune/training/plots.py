@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from finetune.evaluation.catalogue import SHARES
-
 if TYPE_CHECKING:
     from finetune.training.history import Epoch
     from finetune.training.learner.rates import RateCurve
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
 TRAIN_COLOUR, VALID_COLOUR, SCORE_COLOUR = "#4C72B0", "#DD8452", "#2E8B57"
 
 
-def learning_curve(history: Sequence[Epoch], monitor: str) -> bytes:
-    """Return a PNG with the losses and the monitored metric over all epochs, phase changes marked."""
+def learning_curve(history: Sequence[Epoch], monitor: str, is_share: bool = False) -> bytes:
+    """Return a PNG with the losses and the monitored metric, a share in percent, over all epochs, phases marked."""
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     losses, scores = figure.subplots(1, 2)
     epochs = range(1, len(history) + 1)
@@ -30,7 +28,7 @@ def learning_curve(history: Sequence[Epoch], monitor: str) -> bytes:
     losses.legend(frameon=False)
     scores.plot(epochs, [epoch.score for epoch in history], "o-", color=SCORE_COLOUR)
     scores.set(ylabel=f"validation {monitor}")
-    if monitor in SHARES:
+    if is_share:
         scores.set(ylim=(0, 1.02))
         scores.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (losses, scores):

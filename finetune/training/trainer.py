@@ -6,16 +6,14 @@ import copy
 import math
 import re
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from finetune.data.pictures import Pictures
@@ -24,10 +22,10 @@ from finetune.errors import DivergedError, ResourceError
 from finetune.networks.network import group_names, parameter_groups
 from finetune.preparation import Job
 from finetune.stopping import Stop
-from finetune.training.activation_cache import ActivationCache
 from finetune.training.batches import Batches
-from finetune.training.boundary import Activations, Boundary, Pooled, boundary_of
+from finetune.training.boundary import Boundary, Pooled, boundary_of
 from finetune.training.classic import fit_logreg, fit_svm
+from finetune.training.frozen_outputs import FrozenOutputs, picked
 from finetune.training.journal import Journal, Midway
 from finetune.training.learner.averages import Averages
 from finetune.training.learner.callbacks import BestEpoch, Monitored, PretrainedInEval, Progress, StopOnBadLoss
@@ -37,6 +35,7 @@ from finetune.training.learner.mixing import is_applicable, mixing
 from finetune.training.learner.rates import RateCurve, RateSweep, rate_curve
 from finetune.training.learner.resuming import Saving, go_on
 from finetune.training.learner.schedules import schedule
+from finetune.training.learner.strangers import Strangers
 from finetune.training.learner.trackers import Tracking
 from finetune.training.objective import objective_of
 from finetune.training.precision import training_dtype
@@ -44,7 +43,6 @@ from finetune.training.randomness import seed_of
 from finetune.training.strategies import PROBES, Fit, Phase
 from finetune.types import Example, Reporter
 
-CACHE_FILE = "activations.sqlite"
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|can't start new thread")
 
 
@@ -59,20 +57,13 @@ def _plain_errors() -> Iterator[None]:
         raise ResourceError("Out of memory; try a smaller --batch-size or --image-size.") from error
 
 
-class _Computed(NamedTuple):
-    """What leaves the part below so many frozen groups: training (N, V, …) and validation pictures (N, 1, …)."""
-
-    frozen_groups: int
-    train: Tensor
-    valid: Tensor
-
-
 class Trainer:
     """The network of a job, its pictures, and fastai's learners around them.
 
     The network is trained in place; after each phase it holds the weights of the phase's best epoch. Every phase seeds
     all random generators, so that it depends on nothing but its name and the network. With a ``journal`` it goes on
-    where an earlier attempt was stopped; ``stop`` is asked at every step whether to end, ``trackers`` follow it.
+    where an earlier attempt was stopped; ``stop`` is asked at every step whether to end, ``trackers`` follow it, and
+    ``strangers`` builds the callbacks of plugins that take part in a phase.
     """
 
     def __init__(
@@ -82,12 +73,15 @@ class Trainer:
         journal: Journal | None = None,
         stop: Stop | None = None,
         trackers: Sequence[Tracking] = (),
+        strangers: Callable[[str], Strangers] = Strangers,
     ) -> None:
         self.journal = journal or Journal()
-        self._trackers = trackers
+        self._trackers, self._strangers = trackers, strangers
         self.history = self.journal.history
         self.stop = stop or Stop()
-        self.objective = objective_of(job.dataset.task, job.dataset.labels, job.config.monitor, job.split.train)
+        self.objective = objective_of(
+            job.dataset.task, job.dataset.labels, job.config.monitor, job.split.train, job.intent.metrics
+        )
         self._job = job
         self._network = job.network
         self._reporter = reporter
@@ -98,13 +92,7 @@ class Trainer:
         self._valid = _pictures(job, job.split.valid)
         self.train_targets: Targets = self.objective.targets(job.split.train)
         self.valid_targets: Targets = self.objective.targets(job.split.valid)
-        capacity = round(job.config.cache_gb * 1e9)
-        self._cache = ActivationCache(user_cache_path("finetune") / CACHE_FILE, capacity, reporter.note)
-        weakref.finalize(self, self._cache.close)
-        self._activations = Activations(
-            job.preprocessing, job.backbone_origin, self._cache, reporter, job.config.augment
-        )
-        self._computed: dict[bytes, _Computed] = {}
+        self._frozen = FrozenOutputs(job, self._train, self._valid, self._dtype, reporter)
         if self.journal.has_begun:
             self._restore_from_journal()
 
@@ -136,11 +124,12 @@ class Trainer:
 
         Raises ``DivergedError`` at the first loss that is not finite or has exploded; the network then holds the best
         epoch before that, where there is one. Where a signal asked the run to stop, what it raises comes after a
-        checkpoint.
+        checkpoint, and so does the failure of a stranger; that of a plugin's metric leaves the newest one there is.
         """
         midway = self.journal.midway(phase.name)
         if midway:
             self.restore(self.journal.network)
+        strangers = self._strangers(phase.name)  # before the seed: what building them draws changes nothing
         set_seed(seed_of(self._job.config.seed, phase.name), reproducible=True)
         guard, best = StopOnBadLoss(), BestEpoch(self.objective, self.history, self._job.config.patience)
         learner, rates = self._learner(phase, [guard])
@@ -151,17 +140,20 @@ class Trainer:
             self.objective,
             self.history,
         )
-        saving = Saving(phase.name, self._network, self.journal, best, averages, self.stop)
+        saving = Saving(phase.name, self._network, self.journal, self.stop, guard, best, averages, strangers)
         progress = Progress(phase.name, self.objective, self.history, self._reporter)
         self._begin(phase, len(learner.dls.train), midway)
         if midway:
             go_on(learner, midway, saving)
-        callbacks = [schedule(phase, rates, self._job.config), progress, best, averages, saving, *self._trackers]
+        ours = [schedule(phase, rates, self._job.config), progress, best, averages, saving]
         for tracker in self._trackers:
             before = sum(epoch.phase != phase.name for epoch in self.history)
             tracker.steps_before = before * len(learner.dls.train)
         with self.stop.heeded():
-            learner.fit(phase.epochs, rates, cbs=callbacks)
+            learner.fit(phase.epochs, rates, cbs=[*ours, *self._trackers, *strangers.callbacks])
+        if not guard.cause:
+            strangers.raise_failure()
+            _raise_failure_of(learner.metrics)
         best.restore_into(learner.model)
         reached = math.nan if guard.cause else self._with_averages(phase.name, learner, best, averages)
         self._network.to(memory_format=torch.contiguous_format)  # as it is exported
@@ -204,7 +196,7 @@ class Trainer:
         """
         set_seed(seed_of(self._job.config.seed, step.name), reproducible=True)
         boundary = self._boundary(self._stages)
-        train, valid = self._activations_above(boundary, 1)
+        train, valid = self._frozen.of_both(boundary, 1)
         classifier = cast(nn.Sequential, self._network.head.get_submodule("classifier")).eval()
         normalised, linear = classifier[0], cast(nn.Linear, classifier[-1])
         classify = {"svm": fit_svm, "logreg": fit_logreg}[step.name]
@@ -225,12 +217,7 @@ class Trainer:
         Raises ``DivergedError`` for features that are not finite.
         """
         boundary = self._boundary(self._stages)
-        found = self._computed.get(self._activations.space(boundary, self._dtype))
-        if found:
-            features = found.train[indices, 0]
-        else:
-            chosen = _pictures(self._job, tuple(self._job.split.train[index] for index in indices))
-            features = self._activations.compute(boundary, chosen, 1, self._dtype)[:, 0]
+        features = self._frozen.of_some(boundary, indices.tolist())
         _refuse_non_finite(features)
         by_stage = cast(Pooled, boundary.below).by_stage(features)
         return {name: part.numpy() for name, part in by_stage.items()}
@@ -265,8 +252,8 @@ class Trainer:
         return self._learner_of_all(phase, callbacks), phase.rates
 
     def _learner_above(self, boundary: Boundary, groups: list[list[nn.Parameter]], callbacks: list[Any]) -> Any:
-        train, valid = self._activations_above(boundary, self._views)
-        loaders = self._loaders(partial(_picked, boundary, train), partial(_picked, boundary, valid))
+        train, valid = self._frozen.of_both(boundary, self._views)
+        loaders = self._loaders(partial(picked, boundary, train), partial(picked, boundary, valid))
         dtype = torch.float32 if boundary.is_pooled else self._dtype
         trained = groups[boundary.frozen_groups :]
         callbacks = [*callbacks, *self._mixing(is_spatial=len(boundary.shape) == 3 and not self._network.channels_last)]
@@ -317,19 +304,6 @@ class Trainer:
         )
         return shuffled, Batches(valid, learned(self.valid_targets), config.batch_size)
 
-    def _activations_above(self, boundary: Boundary, views: int) -> tuple[Tensor, Tensor]:
-        """Return what leaves the part below a boundary, computed once.
-
-        Training pictures come in ``views`` or more, (N, V, …), validation pictures in view 0 and float32, (N, 1, …).
-        """
-        space = self._activations.space(boundary, self._dtype)
-        if space not in self._computed or self._computed[space].train.shape[1] < views:
-            self._computed.clear()  # gives its memory back
-            train = self._activations.compute(boundary, self._train, views, self._dtype)
-            valid = self._activations.compute(boundary, self._valid, 1, torch.float32)
-            self._computed[space] = _Computed(boundary.frozen_groups, train, valid)
-        return self._computed[space].train, self._computed[space].valid
-
     @_plain_errors()
     def logits(self) -> Tensor:
         """Return what the network says of the validation pictures, in their order: float32 (N, K).
@@ -346,9 +320,9 @@ class Trainer:
 
     def _asked_above_the_body(self) -> Callable[[list[int]], Tensor]:
         boundary = self._boundary(self._stages)
-        _, valid = self._activations_above(boundary, 1)
+        _, valid = self._frozen.of_both(boundary, 1)
         above = boundary.above.eval()
-        return lambda indices: above(_picked(boundary, valid, indices, 0))
+        return lambda indices: above(picked(boundary, valid, indices, 0))
 
     def _asked_about_pictures(self) -> Callable[[list[int]], Tensor]:
         network = self._network.eval()
@@ -380,6 +354,12 @@ class Trainer:
         self._network.load_state_dict(weights)
 
 
+def _raise_failure_of(metrics: Sequence[Monitored]) -> None:
+    for metric in metrics:
+        if metric.failure:
+            raise metric.failure
+
+
 def _refuse_non_finite(features: Tensor) -> None:
     if not features.isfinite().all():
         raise DivergedError(
@@ -390,10 +370,3 @@ def _refuse_non_finite(features: Tensor) -> None:
 def _pictures(job: Job, examples: tuple[Example, ...]) -> Pictures:
     hashes = {checked.example.path: checked.sha256 for checked in job.audit.checked}
     return Pictures(examples, [hashes[e.path] for e in examples], job.preprocessing, job.config.augment)
-
-
-def _picked(boundary: Boundary, activations: Tensor, indices: list[int], epoch: int) -> Tensor:
-    """Return the activations of some pictures, each in a view that changes from epoch to epoch."""
-    views = activations.shape[1]
-    picked = torch.tensor([(index + epoch) % views for index in indices])
-    return boundary.seen_above(activations[torch.tensor(indices), picked])

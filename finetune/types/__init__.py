@@ -7,7 +7,8 @@ imported on first use, so that listing everything that is installed costs almost
 from finetune.types.backbones import Backbone, Weights
 from finetune.types.common import Part, Reporter, Task
 from finetune.types.datasets import Columns, Dataset, DatasetRequest, DatasetSpec, Example, Recipe, Source
-from finetune.types.extras import Answered, CallbackRequest, Command, Metric, ReportSection, TrainingCallback
+from finetune.types.extras import Answered, CallbackRequest, Command, Metric, TrainingCallback
+from finetune.types.reports import Block, Figure, Paragraph, ReportSection, RunRecords, Table
 from finetune.types.results import RunResult, Verification
 from finetune.types.targets import Artifact, ExportRequest, ExportTarget
 
@@ -15,6 +16,7 @@ __all__ = [
     "Answered",
     "Artifact",
     "Backbone",
+    "Block",
     "CallbackRequest",
     "Columns",
     "Command",
@@ -24,13 +26,17 @@ __all__ = [
     "Example",
     "ExportRequest",
     "ExportTarget",
+    "Figure",
     "Metric",
+    "Paragraph",
     "Part",
     "Recipe",
     "ReportSection",
     "Reporter",
+    "RunRecords",
     "RunResult",
     "Source",
+    "Table",
     "Task",
     "TrainingCallback",
     "Verification",

@@ -28,6 +28,10 @@ class ExportRequest:
     ``judge`` tells how an artifact would fare in that comparison, so that a target can try again. What it learns from
     it may decide how much of the network is left as it was, and nothing finer: the pictures are the validation set.
     ``note`` says something to the person at the terminal.
+
+    A target reads what it is given and changes none of it: not the network, its mode, ``onnx`` or the pictures. It
+    writes nothing elsewhere, prints nothing to stdout, reaches no network, leaves the random state alone, and puts no
+    path of ``folder`` into the artifact.
     """
 
     network: Any
@@ -43,7 +47,9 @@ class ExportRequest:
 class Artifact:
     """What a target wrote, and how to ask it: ``answers(paths)`` is float32 (N, K), from files to the task's answers.
 
-    These are probabilities, or for regression values in their own units.
+    These are probabilities, or for regression values in their own units; the same each time, for one picture or many.
+    The artifact carries the contract: in a model file of ours, or as ``contract.json`` (``Contract.to_json``) in its
+    folder; only precision, graph_sha256 and metrics may differ from the one that was given.
     """
 
     path: Path

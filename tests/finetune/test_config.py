@@ -101,9 +101,10 @@ def test_a_script_may_give_a_path_as_text() -> None:
 
 
 def test_a_script_may_give_several_values_as_a_list() -> None:
-    config = resolve(options(target=["int8"], label_col=["cat", "dog"], track=["mlflow"]))
+    config = resolve(options(target=["int8"], label_col=["cat", "dog"], track=["mlflow"], callback=["x"]))
 
     assert (config.target, config.label_col, config.track) == (("int8",), ("cat", "dog"), ("mlflow",))
+    assert config.callback == ("x",)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +172,7 @@ REFUSED: list[tuple[str, object, str]] = [
     *(("data", value, "the path of a folder or a table") for value in ("", 3, "a\0b")),
     *(("out", value, "the path of a folder") for value in ("", None, "\udcff")),
     *(("target", value, "a list of names") for value in ("onnx", ("",), (1,), None)),
+    *(("callback", value, "a list of names") for value in ("profile", ("",), (1,), None)),
 ]
 
 

@@ -267,6 +267,8 @@ CONFIG_FACTS: dict[str, st.SearchStrategy[Any]] = {
     "valid_share": st.floats(0.01, 0.9),
     "max_unreadable": st.floats(0, 1),
     "target": st.lists(TEXT, max_size=3).map(tuple),
+    "callback": st.lists(TEXT, max_size=3).map(tuple),
+    "metric": st.lists(TEXT, max_size=3).map(tuple),
     "max_drop": st.floats(0, 1),
     "seed": st.integers(0, 2**32 - 1),
     "out": PATHS,

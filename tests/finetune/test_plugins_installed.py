@@ -15,6 +15,7 @@ import pytest
 
 from finetune.errors import PluginError
 from finetune.plugins import Candidate, Plugins, load_function, load_plugins
+from finetune.plugins.candidates import BUILTIN_MODULES
 
 NUMBERS = itertools.count()
 
@@ -202,7 +203,7 @@ def test_built_ins_come_first_and_strangers_by_name(
 
     names = [info[0] for info in ask(FINETUNE_PLUGINS="zebra,ant")["infos"]]
 
-    builtins = ["finetune.folder", "finetune.table", "finetune.torchvision_backbones", "finetune.targets"]
+    builtins = [f"finetune.{module}" for module in BUILTIN_MODULES]
     assert names == [*builtins, "ant", "zebra"]
 
 

@@ -81,6 +81,7 @@ def read_json(path: Path) -> Any:
 
 def test_the_run_folder_holds_these_files_and_no_others(trained: Any) -> None:
     assert {path.name for path in trained.run.iterdir()} == {
+        "answers.npy",
         "augmented.png",
         "config.toml",
         "data.json",
@@ -88,6 +89,7 @@ def test_the_run_folder_holds_these_files_and_no_others(trained: Any) -> None:
         "learning_curve.png",
         "metrics.json",
         "model.onnx",
+        "report.html",
         "run.json",
         "split.csv",
         "verification.json",

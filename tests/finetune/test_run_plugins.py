@@ -18,6 +18,7 @@ from finetune.preparation import prepare
 from finetune.reporting import SILENT
 from finetune.targets.to_onnx import to_onnx
 from finetune_export import Predictor
+from finetune_export.contract import PluginOrigin, read_contract
 
 
 def read_json(path: Path) -> Any:
@@ -88,6 +89,15 @@ def test_a_plugins_target_is_exported_and_verified_beside_the_model(
     ]
     assert read_json(folder / "run.json")["result"]["artifacts"]["toast"] == str(folder / "toast")
     assert read_json(folder / "versions.json")["plugins"]["toast"] == "finetune_toast 1.2"
+    assert read_contract(folder / "model.onnx").plugins == (
+        PluginOrigin(
+            distribution="finetune_toast",
+            version="1.2",
+            licence="unknown",
+            origin="unknown",
+            used_for=("target toast",),
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +198,7 @@ def test_a_recipe_is_followed_by_its_name(pictures: Path, tmp_path: Path, use: C
     assert written | OF_THE_SOURCE | SLOW | {"recipe": "slow", "freeze_epochs": 1} == written
     assert (result.strategy, result.backbone, list(result.phases)) == ("probe", "squeezenet1_1", ["frozen"])
     assert len((result.run / "history.csv").read_text().splitlines()) == 1 + 1
+    assert [plugin.used_for for plugin in read_contract(result.onnx).plugins] == [("dataset weeds",)]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from finetune_export.cli.output import print_json, print_table
@@ -53,6 +54,7 @@ def _rows(contract: Contract) -> list[tuple[str, str]]:
         ("data", f"{data.name}, {data.train_images} + {data.valid_images} pictures"),
         ("", f"from {data.source} ({data.licence})"),
         ("", f"fingerprint {data.fingerprint}"),
+        *_plugins(contract),
         ("run", contract.run_id),
         ("graph", f"sha256 {contract.graph_sha256}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in contract.versions.items())),
@@ -70,6 +72,13 @@ def _labels(contract: Contract) -> list[str]:
     if contract.task == "multi-label":
         return [f"{label}, given from {contract.threshold_of(label):g}" for label in labels]
     return [f"{label}, abstains below {thresholds[label]:g}" if label in thresholds else label for label in labels]
+
+
+def _plugins(contract: Contract) -> Iterator[tuple[str, str]]:
+    for number, plugin in enumerate(contract.plugins):
+        whose = f"{plugin.distribution} {plugin.version} ({plugin.licence}), for {', '.join(plugin.used_for)}"
+        yield "" if number else "plugins", whose
+        yield "", f"from {plugin.origin}"
 
 
 def _last_step(contract: Contract) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from finetune.data.targets import Targets
+from finetune.errors import FinetuneError
 from finetune.training.history import Epoch
 from finetune.training.objective import Objective
 from finetune.types import Reporter
@@ -24,7 +25,12 @@ HIGHEST_LOSS = 1e4
 
 
 class Monitored(Metric):  # type: ignore[misc]
-    """The monitored metric over all validation pictures, from their logits in their order."""
+    """The monitored metric over all validation pictures, from their logits in their order.
+
+    One of a plugin's that breaks ends the fit; ``failure`` says how.
+    """
+
+    failure: FinetuneError | None = None
 
     def __init__(self, objective: Objective, targets: Targets) -> None:
         self._objective, self._targets = objective, targets
@@ -46,7 +52,11 @@ class Monitored(Metric):  # type: ignore[misc]
     @property
     def value(self) -> float | None:
         """The metric of what was seen, None before anything was."""
-        return self._objective.score(torch.cat(self._logits), self._targets) if self._logits else None
+        try:
+            return self._objective.score(torch.cat(self._logits), self._targets) if self._logits else None
+        except FinetuneError as error:  # fastai would put words of its own around it
+            self.failure = error
+            raise CancelFitException from error
 
 
 class PretrainedInEval(Callback):  # type: ignore[misc]

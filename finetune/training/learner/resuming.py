@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from fastai.callback.core import Callback, CancelFitException, CancelTrainException
@@ -13,26 +13,36 @@ from finetune.errors import ResourceError
 from finetune.stopping import Stop
 from finetune.training.journal import Journal, Midway, prefixed, under
 from finetune.training.learner.averages import Averages
-from finetune.training.learner.callbacks import BestEpoch
+from finetune.training.learner.callbacks import BestEpoch, StopOnBadLoss
 from finetune.training.learner.learners import start_at_epoch
+from finetune.training.learner.strangers import Strangers
 from finetune.training.randomness import random_state, restore_random_state
 
 
 class Saving(Callback):  # type: ignore[misc]
     """Write checkpoints as often as the journal asks for it, and end training where the run was asked to stop.
 
-    A signal ends it at once, after a checkpoint. Where the time is up, the epoch is validated first, so that there is
-    something to keep.
+    A signal ends it at once, after a checkpoint, and so does a stranger that broke. Where the time is up, the epoch is
+    validated first, so that there is something to keep; and so it is where a stranger asks for an end.
     """
 
     order = 70  # after everything that changes with a step or an epoch
 
     def __init__(
-        self, phase: str, network: nn.Module, journal: Journal, best: BestEpoch, averages: Averages, stop: Stop
+        self,
+        phase: str,
+        network: nn.Module,
+        journal: Journal,
+        stop: Stop,
+        guard: StopOnBadLoss,
+        best: BestEpoch,
+        averages: Averages,
+        strangers: Strangers,
     ) -> None:
         self.phase, self.network, self.journal, self.stop = phase, network, journal, stop
-        self.best, self.averages = best, averages
+        self.guard, self.best, self.averages, self.strangers = guard, best, averages, strangers
         self.first_step = 0
+        self.is_stopped = False
 
     def __call__(self, event_name: str) -> Any:
         """Take part as every callback does; a refusal keeps its one line, before which fastai puts one of its own."""
@@ -46,25 +56,41 @@ class Saving(Callback):  # type: ignore[misc]
         """Save what there is, and stop, where either is due."""
         if not self.training:
             return
-        asked = self.stop.asked  # once: what is asked between here and the end is for the next step
+        asked = self._asked  # once: what is asked between here and the end is for the next step
         if asked == "time":
             raise CancelTrainException
         if asked or self.journal.is_due:
             self._save(self.epoch, self.first_step + self.iter + 1, self.pct_train)
         if asked:
-            raise CancelFitException
+            self._stop()
+        if self.strangers.ends_training:
+            raise CancelTrainException
 
     def after_train(self) -> None:
         """Count the steps of the next epoch from its beginning."""
-        self.first_step = 0
+        self.first_step, self.strangers.ends_training = 0, False
 
     def after_epoch(self) -> None:
         """End the phase where the time is up, or a signal came while the epoch was validated."""
-        asked = self.stop.asked
+        asked = self._asked
         if asked and asked != "time":
             self._save(self.epoch + 1, 0, (self.epoch + 1) / self.n_epoch)
-        if asked:
+            self._stop()
+        if asked or self.strangers.ends_phase:
             raise CancelFitException
+
+    def after_fit(self) -> None:
+        """Save a phase that is over, unless by a bad loss, where a stranger broke too late for any step of it."""
+        if self.strangers.failure and not self.is_stopped and not self.guard.cause:
+            self._save(self.n_epoch, 0, 1.0)
+
+    @property
+    def _asked(self) -> str | None:
+        return "failure" if self.strangers.failure else self.stop.asked
+
+    def _stop(self) -> NoReturn:
+        self.is_stopped = True
+        raise CancelFitException
 
     def _save(self, epoch: int, step: int, share_done: float) -> None:
         self.journal.save(self.network.state_dict(), self._midway(epoch, step, share_done))

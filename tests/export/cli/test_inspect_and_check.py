@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from finetune_export import Contract, read_contract
-from finetune_export.contract import Task
+from finetune_export.contract import PluginOrigin, Task
 
 from .conftest import Said
 
@@ -45,6 +45,38 @@ def test_inspect_shows_below_which_probability_the_model_abstains(cli: Callable[
     assert "labels        0  ant, abstains below 0.9" in rows
     assert "              1  bee" in rows
     assert "precision     int8" in rows
+
+
+def test_inspect_shows_the_plugins_that_had_a_part(
+    cli: Callable[..., Said],
+    make_graph: Callable[..., onnx.ModelProto],
+    seal: Callable[..., bytes],
+    contract: Contract,
+    model_path: Path,
+    tmp_path: Path,
+) -> None:
+    gems = PluginOrigin(
+        distribution="gems",
+        version="1.2",
+        licence="MIT",
+        origin="https://gems.example",
+        used_for=("dataset a", "metric b"),
+    )
+    bees = PluginOrigin(
+        distribution="bees", version="2", licence="unknown", origin="local folder", used_for=("target c",)
+    )
+    path = tmp_path / "with_plugins.onnx"
+    path.write_bytes(seal(make_graph(), replace(contract, plugins=(gems, bees))))
+
+    rows = cli("inspect", path).out.splitlines()
+
+    at = rows.index("plugins       gems 1.2 (MIT), for dataset a, metric b")
+    assert rows[at + 1 : at + 4] == [
+        "              from https://gems.example",
+        "              bees 2 (unknown), for target c",
+        "              from local folder",
+    ]
+    assert "plugins" not in cli("inspect", model_path).out
 
 
 @pytest.mark.parametrize(

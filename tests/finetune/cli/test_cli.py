@@ -15,6 +15,7 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
+from finetune.builtin.metrics import METRICS
 from finetune.cli import COMMANDS
 from finetune.cli.run import _rows_of_run
 from finetune.evaluation.catalogue import shown
@@ -215,7 +216,8 @@ def test_the_table_of_several_values_says_that_its_metrics_are_means(trained_on_
     result = trained_on_table.result
     rows = dict(_rows_of_run(result))
 
-    assert rows["exported"].startswith(f"{result.metric} {shown(result.metric, result.exported_value)}, the same")
+    exported = shown(result.exported_value, METRICS[result.metric].is_share)
+    assert rows["exported"].startswith(f"{result.metric} {exported}, the same")
     assert rows["validation"].endswith("  (mean over 2 values)") == (result.task == "regression")
 
 

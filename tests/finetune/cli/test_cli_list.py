@@ -13,7 +13,7 @@ from .conftest import Said
 
 HERBARIUM = """
 from finetune.hookspecs import hookimpl
-from finetune.types import DatasetSpec, Recipe, Source
+from finetune.types import Command, DatasetSpec, Metric, Recipe, ReportSection, Source, TrainingCallback
 
 
 @hookimpl
@@ -21,6 +21,26 @@ def finetune_register_datasets(register):
     slow = Recipe(name="slow", summary="As published.", options={"backbone": "resnet18", "optimizer": "SGD"})
     source = Source(name="web", summary="Pressed plants.")
     register(DatasetSpec(name="weeds", summary="", sources=(source,), load="weeds:load", recipes=(slow,)))
+
+
+@hookimpl
+def finetune_register_metrics(register):
+    register(Metric(name="wilt", summary="How dry they are.", tasks=("regression",), measure="weeds:wilt"))
+
+
+@hookimpl
+def finetune_register_callbacks(register):
+    register(TrainingCallback(name="watering", summary="Every epoch.", build="weeds:watering"))
+
+
+@hookimpl
+def finetune_register_sections(register):
+    register(ReportSection(name="roots", title="Roots and soil", build="weeds:roots"))
+
+
+@hookimpl
+def finetune_register_commands(register):
+    register(Command(name="press", summary="Presses plants.", run="weeds:press"))
 """
 
 
@@ -91,5 +111,77 @@ def test_the_metrics_can_be_read_by_a_script(listed: Callable[..., Said]) -> Non
         "name": "rmse",
         "summary": "root of the mean squared error, in the same units",
         "tasks": ["regression"],
+        "measure": "finetune.evaluation.metrics:rmse",
         "higher_is_better": False,
+        "is_share": False,
     }
+
+
+def test_a_strangers_metric_is_listed_after_the_built_in_ones(listed: Callable[..., Said]) -> None:
+    assert listed("metrics").out.splitlines()[-1].split() == [
+        "wilt",
+        "regression",
+        "higher",
+        "How",
+        "dry",
+        "they",
+        "are.",
+    ]
+
+
+# ── what else plugins add ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("kind", "heading", "row"),
+    [
+        ("callbacks", "callback", ["watering", "finetune_herbarium 1.2", "Every epoch."]),
+        ("sections", "section", ["roots", "finetune_herbarium 1.2", "Roots and soil"]),
+        ("commands", "command", ["press", "finetune_herbarium 1.2", "Presses plants."]),
+    ],
+)
+def test_callbacks_sections_and_commands_are_listed_with_the_distribution_they_come_from(
+    kind: str, heading: str, row: list[str], listed: Callable[..., Said]
+) -> None:
+    rows = [re.split(r"  +", line) for line in listed(kind).out.splitlines()]
+
+    assert rows[0] == [heading, "plugin", "what it is"]
+    assert row in rows[1:]
+    items = {item["name"]: item for item in json.loads(listed(kind, "--json").out)}
+    assert items[row[0]]["plugin"] == row[1]
+
+
+# ── some of them ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("pattern", ["resnet10", "RESNET10", "resnet10*", "*net101", "[r]esnet1?1"])
+def test_a_part_of_a_name_or_a_pattern_chooses_whatever_the_case(pattern: str, listed: Callable[..., Said]) -> None:
+    heading, *rows = listed("backbones", pattern).out.splitlines()
+
+    assert heading.startswith("backbone ")
+    assert "resnet101" in [row.split()[0] for row in rows]
+    assert "vgg11" not in [row.split()[0] for row in rows]
+
+
+def test_a_pattern_is_for_the_whole_name(listed: Callable[..., Said]) -> None:
+    assert [item["name"] for item in json.loads(listed("backbones", "--json", "resnet?01").out)] == ["resnet101"]
+    assert [item["name"] for item in json.loads(listed("metrics", "*-loss", "--json").out)] == ["log-loss"]
+
+
+def test_recipes_are_chosen_by_their_own_name_or_their_data_sets(listed: Callable[..., Said]) -> None:
+    assert listed("recipes", "weed").out == listed("recipes", "SLOW").out == listed("recipes").out
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_pattern_that_fits_no_name_is_refused_with_how_many_there_are(
+    form: tuple[str, ...], cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINETUNE_DISABLE_PLUGINS", "1")
+
+    said = cli("list", "targets", "onyx", *form)
+
+    assert (said.status, said.out) == (2, "")
+    assert said.err == (
+        "finetune: None of the 6 targets has a name like 'onyx'. Give a part of one, or a pattern such as 'res*50'; "
+        "'finetune list targets' shows all.\n"
+    )

@@ -219,14 +219,18 @@ def test_plugins_shows_a_broken_one_beside_the_others(
     infos = {info["name"]: info for info in json.loads(process("plugins", "--json", PYTHONPATH=str(site)).out)}
 
     assert told.status == 0
-    assert "BROKEN, set aside: ModuleNotFoundError" in told.out
+    assert "set aside  BROKEN: ModuleNotFoundError" in told.out
     assert infos["weeds"]["problem"].startswith("ModuleNotFoundError")
     assert infos["finetune.targets"] | {"version": ""} == {
         "name": "finetune.targets",
         "distribution": "finetune",
         "version": "",
+        "licence": "Apache-2.0",
+        "origin": "built in",
+        "api": None,
         "offers": {"target": ["onnx", "int8", "fp16", "triton", "web", "hf"]},
         "problem": None,
+        "warnings": [],
     }
 
 

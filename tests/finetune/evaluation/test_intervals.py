@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from finetune.evaluation.catalogue import METRICS
+from finetune.builtin.metrics import METRICS
 from finetune.evaluation.intervals import Interval, interval
 from finetune.evaluation.metrics import score
 from finetune.types import Task

@@ -10,7 +10,8 @@ import pytest
 
 from finetune.cli.plugins_new import new
 from finetune.errors import ConfigError, ResourceError
-from finetune.scaffold.writing import Kind, write_plugin
+from finetune.scaffold import Kind
+from finetune.scaffold.writing import write_plugin
 
 KINDS = get_args(Kind)
 FILES = {

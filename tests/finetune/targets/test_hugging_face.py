@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from finetune.targets.to_onnx import to_onnx
 from finetune.types import Artifact, ExportRequest, ExportTarget, Verification
 from finetune.verification import verify
 from finetune_export import Predictor
-from finetune_export.contract import BackboneOrigin, Calibration, Contract, DatasetOrigin, Preprocessing
+from finetune_export.contract import BackboneOrigin, Calibration, Contract, DatasetOrigin, PluginOrigin, Preprocessing
 from finetune_export.image import Limits, read_pixels
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, which takes seconds: only where it is used
@@ -87,6 +87,11 @@ def contract() -> Contract:
             fingerprint="0" * 64,
             train_images=20,
             valid_images=8,
+        ),
+        plugins=(
+            PluginOrigin(
+                distribution="# No {heading}", version="1", licence="MIT", origin="unknown", used_for=("dataset a",)
+            ),
         ),
         run_id="2024-01-02-a",
         metrics={"accuracy": 0.5},
@@ -355,6 +360,7 @@ def test_what_people_named_is_in_the_card_as_json_and_can_be_no_markup(made: Mad
     assert stated["dataset"]["name"] == contract.dataset.name
     assert stated["dataset"]["licence"] == contract.dataset.licence
     assert stated["backbone"]["name"] == contract.backbone.name
+    assert stated["plugins"] == [asdict(plugin) | {"used_for": list(plugin.used_for)} for plugin in contract.plugins]
     assert "# No {heading}" not in before + after
     assert not any(label in made.card.replace(facts, "") for label in LABELS)
 

@@ -17,6 +17,7 @@ from fastai.optimizer import OptimWrapper
 from numpy.typing import NDArray
 from torch import Tensor
 
+from finetune.builtin.metrics import METRICS
 from finetune.config import Strategy
 from finetune.errors import DivergedError
 from finetune.intent import discover
@@ -174,9 +175,9 @@ UNLIKE = {"stem": 0.1, "stage1": 1.0, "stage2": 0.5, "stage3": 0.3}
 LAST_IS_BEST = {"stem": 0.1, "stage1": 0.5, "stage2": 0.5, "stage3": 0.55}
 FEW, MANY = 60, 500
 LABELS = ("a", "b", "c")
-RIGHT = Objective(task="single-label", labels=LABELS, monitor="accuracy")
-SURE = Objective(task="single-label", labels=LABELS, monitor="log-loss")
-SEVERAL = Objective(task="multi-label", labels=LABELS, monitor="mean-average-precision")
+RIGHT = Objective(task="single-label", labels=LABELS, metric=METRICS["accuracy"])
+SURE = Objective(task="single-label", labels=LABELS, metric=METRICS["log-loss"])
+SEVERAL = Objective(task="multi-label", labels=LABELS, metric=METRICS["mean-average-precision"])
 
 
 class Apprentice:

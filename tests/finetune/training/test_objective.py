@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +14,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.errors import ConfigError
-from finetune.evaluation.catalogue import HEADLINE, METRICS, metrics_of
+from finetune.builtin.metrics import METRICS
+from finetune.errors import ConfigError, PluginError
+from finetune.evaluation.catalogue import HEADLINE, metrics_of
 from finetune.training.objective import Objective, objective_of
-from finetune.types import Example, Task
+from finetune.types import Answered, Example, Metric, Task
 
 LABELS = ("ant", "bee", "cat")
 TASKS: tuple[Task, ...] = ("single-label", "multi-label", "regression")
@@ -107,7 +111,8 @@ def test_a_temperature_divides_the_logits(task: Task) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_headline_metric_is_monitored_unless_another_is_named(task: Task) -> None:
     assert of(task).monitor == HEADLINE[task]
-    assert of(task, metrics_of(task)[-1].name).monitor == metrics_of(task)[-1].name
+    last = metrics_of(METRICS, task)[-1]
+    assert (of(task, last.name).metric, of(task, last.name).monitor) == (last, last.name)
 
 
 def right_logits(task: Task) -> torch.Tensor:
@@ -119,7 +124,9 @@ def right_logits(task: Task) -> torch.Tensor:
     return 20.0 * (2 * shown - 1)
 
 
-@pytest.mark.parametrize(("task", "monitor"), [(task, metric.name) for task in TASKS for metric in metrics_of(task)])
+@pytest.mark.parametrize(
+    ("task", "monitor"), [(task, metric.name) for task in TASKS for metric in metrics_of(METRICS, task)]
+)
 def test_what_is_right_has_a_higher_merit_than_what_is_wrong(task: Task, monitor: str) -> None:
     objective, targets = of(task, monitor), of(task).targets(SHOWN[task])
     right, wrong = (objective.score(sign * right_logits(task), targets) for sign in (1, -1))
@@ -142,6 +149,41 @@ def test_an_undefined_score_has_a_lower_merit_than_any(monitor: str) -> None:
     assert objective.merit(score) < objective.merit(1e9)
 
 
+# ── a stranger's metric ─────────────────────────────────────────────────────────────────────────────
+
+BOLD = Metric(name="bold", summary="", tasks=TASKS, measure="finetune_bold:bold", higher_is_better=False)
+
+
+@pytest.fixture
+def bold(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Answered], object]], Objective]:
+    """Monitor a function as a plugin's metric."""
+
+    def monitored(measure: Callable[[Answered], object]) -> Objective:
+        monkeypatch.setitem(sys.modules, "finetune_bold", SimpleNamespace(bold=measure))
+        return objective_of("single-label", LABELS, "bold", SHOWN["single-label"], {**METRICS, "bold": BOLD})
+
+    return monitored
+
+
+def test_a_strangers_metric_may_be_monitored(bold: Callable[..., Objective]) -> None:
+    objective = bold(lambda about: float(about.answers.max(axis=1).mean()))
+    sure, unsure = (objective.score(scale * torch.eye(3), np.arange(3)) for scale in (9, 1))
+
+    assert (objective.monitor, objective.shown(sure)) == ("bold", "0.9998")
+    assert objective.merit(sure) < objective.merit(unsure)
+    assert [metric.name for metric in objective.metrics] == [m.name for m in metrics_of(METRICS, "single-label")] + [
+        "bold"
+    ]
+
+
+def test_a_strangers_metric_that_fails_while_it_is_monitored_is_a_plugin_error(bold: Callable[..., Objective]) -> None:
+    with pytest.raises(PluginError, match=r"^The metric 'bold' failed: ValueError: "):
+        bold(lambda about: about.answers.reshape(7)).score(torch.eye(3), np.arange(3))
+
+
+# ── what is said ────────────────────────────────────────────────────────────────────────────────────
+
+
 def test_shares_are_shown_in_percent_and_everything_else_as_a_number() -> None:
     assert of("single-label").shown(0.9741) == "97.4%"
     assert of("single-label", "log-loss").shown(0.123456) == "0.1235"
@@ -160,7 +202,7 @@ def refusal(task: Task, monitor: str) -> str:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_metric_that_the_task_does_not_have_is_refused_with_those_that_it_has(task: Task) -> None:
-    known = ", ".join(sorted(metric.name for metric in metrics_of(task)))
+    known = ", ".join(sorted(metric.name for metric in metrics_of(METRICS, task)))
 
     assert refusal(task, "beauty") == f"Unknown --monitor for a {task} task 'beauty'. Known: {known}."
 

@@ -10,6 +10,7 @@ import torch
 from fastai.callback.core import Callback
 from torch import Tensor, nn
 
+from finetune.builtin.metrics import METRICS
 from finetune.config import RunConfig, RunOptions, resolve
 from finetune.networks.network import Network, make_head
 from finetune.training.batches import Batches
@@ -21,9 +22,9 @@ from finetune.training.objective import Objective
 
 RATES = (0.001, 0.01)
 """Of the two groups of ``model``."""
-RIGHT = Objective(task="single-label", labels=("no", "yes"), monitor="accuracy")
+RIGHT = Objective(task="single-label", labels=("no", "yes"), metric=METRICS["accuracy"])
 """What is to be right as often as can be."""
-SURE = Objective(task="single-label", labels=("no", "yes"), monitor="log-loss")
+SURE = Objective(task="single-label", labels=("no", "yes"), metric=METRICS["log-loss"])
 """What is to be as sure of it as can be: less is better."""
 
 

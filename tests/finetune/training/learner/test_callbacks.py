@@ -13,6 +13,7 @@ import torch
 from fastai.callback.core import Callback, CancelFitException, CancelTrainException
 from torch import Tensor, nn
 
+from finetune.builtin.metrics import METRICS
 from finetune.training.batches import Batches
 from finetune.training.history import Epoch
 from finetune.training.learner.callbacks import (
@@ -127,7 +128,7 @@ def test_batch_norms_of_stages_that_learn_keep_the_pretrained_statistics_when_as
 
 def test_the_monitored_metric_is_that_of_all_validation_pictures_at_once() -> None:
     logits, targets = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), np.array([0, 1, 1])
-    objective = Objective(task="single-label", labels=("no", "yes"), monitor="balanced-accuracy")
+    objective = Objective(task="single-label", labels=("no", "yes"), metric=METRICS["balanced-accuracy"])
     metric = Monitored(objective, targets)
     metric.reset()
 

@@ -1,0 +1,133 @@
+"""What a run has written down, read back from its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune import run_folder
+from finetune.config import read_file
+from finetune.data.targets import Targets, example_of, targets_of
+from finetune.errors import ConfigError
+from finetune.types import RunRecords, RunResult, Task, Verification
+from finetune_export.contract import read_contract
+from finetune_export.errors import ModelError
+
+METRICS = "metrics.json"
+ANSWERS = "answers.npy"
+NEEDED = (
+    *(run_folder.STATUS, run_folder.CONFIG, run_folder.DATA, run_folder.VERSIONS, run_folder.SPLIT),
+    *(run_folder.HISTORY, METRICS, ANSWERS, run_folder.VERIFICATION, run_folder.MODEL),
+)
+"""Files without which there is nothing to report."""
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError, ConfigError)
+
+
+def refuse_unfinished(run: Path) -> None:
+    """Raise ``ConfigError`` for a folder that no run left, or whose run is not done."""
+    if not (run / run_folder.STATUS).is_file():
+        raise ConfigError(
+            f"{run} is no run's folder: it has no {run_folder.STATUS}. Name the folder that a run was written to."
+        )
+    with _reading(run / run_folder.STATUS):
+        status = _json(run / run_folder.STATUS)["status"]
+    if status != "done":
+        raise ConfigError(
+            f"{run} is not finished ({status}), so there is no result to report. Go on with: finetune run --resume "
+            f"{shlex.quote(str(run))}"
+        )
+
+
+def read_records(run: Path, shares: tuple[str, ...]) -> RunRecords:
+    """Return the records of the run in the folder ``run``; ``shares`` are the metrics that are read in percent.
+
+    Raises ``ConfigError`` naming what is missing or damaged.
+    """
+    missing = [name for name in NEEDED if not (run / name).is_file()]
+    if missing:
+        raise ConfigError(
+            f"{run} cannot be reported: it has no {', no '.join(missing)}. Name the folder of one run that is complete."
+        )
+    contract = _read(run / run_folder.MODEL, read_contract)
+    split = _read(run / run_folder.SPLIT, _rows)
+    labelled = [row for row in split if row.get("part") == "valid"]
+    with _reading(run / run_folder.SPLIT):
+        paths = tuple(Path(row["path"]) for row in labelled)
+        targets = _targets(labelled, contract.labels, contract.task)
+    return RunRecords(
+        run=run,
+        task=contract.task,
+        labels=contract.labels,
+        options=MappingProxyType(dict(_read(run / run_folder.CONFIG, read_file))),
+        result=_read(run / run_folder.STATUS, _result),
+        data=_read(run / run_folder.DATA, _json),
+        metrics=_read(run / METRICS, _json),
+        versions=_read(run / run_folder.VERSIONS, _json),
+        shares=shares,
+        history=_read(run / run_folder.HISTORY, _rows),
+        verification=_read(run / run_folder.VERIFICATION, _verification),
+        split=split,
+        paths=paths,
+        answers=_answers(run / ANSWERS, (len(paths), len(contract.labels))),
+        targets=targets,
+        contract=contract,
+    )
+
+
+def _read(path: Path, how: Callable[[Path], Any]) -> Any:
+    with _reading(path):
+        return how(path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGED as error:
+        raise ConfigError(
+            f"{path} is damaged ({' '.join(str(error).split()) or type(error).__name__}), and the run cannot be "
+            f"reported. Repeat it with: finetune run --config {shlex.quote(str(path.with_name(run_folder.CONFIG)))}"
+        ) from error
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    return MappingProxyType(json.loads(path.read_bytes()))
+
+
+def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return tuple(MappingProxyType(row) for row in csv.DictReader(file))
+
+
+def _result(path: Path) -> RunResult:
+    """Return the result with the paths of where the run's folder is now."""
+    known = _json(path)["result"]
+    artifacts = {name: path.with_name(Path(artifact).name) for name, artifact in known["artifacts"].items()}
+    lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    return RunResult(**{**known, **lists, "run": path.parent, "onnx": artifacts["onnx"], "artifacts": artifacts})
+
+
+def _verification(path: Path) -> tuple[Verification, ...]:
+    return tuple(Verification(**{**row, "problems": tuple(row["problems"])}) for row in json.loads(path.read_bytes()))
+
+
+def _targets(rows: list[Mapping[str, str]], labels: tuple[str, ...], task: Task) -> Targets:
+    return targets_of([example_of(Path(row["path"]), row["label"], task) for row in rows], labels, task)
+
+
+def _answers(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the answers, mapped from the file, so that as many as there are cost no memory."""
+    with _reading(path):
+        answers: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if answers.shape != shape or answers.dtype != np.float32:
+            raise ValueError(f"{answers.dtype} {answers.shape} instead of float32 {shape}")
+    return answers

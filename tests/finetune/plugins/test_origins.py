@@ -1,0 +1,99 @@
+"""What a run writes down about the plugins that had a part in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from finetune import __version__
+from finetune.intent import discover
+from finetune.records import plugins_of, strangers_of
+from finetune_export.contract import PluginOrigin
+
+from .conftest import Site
+
+ALL = """
+from finetune.hookspecs import hookimpl
+from finetune.types import *
+
+@hookimpl
+def finetune_register_datasets(register):
+    register(DatasetSpec(name="weeds", summary="", sources=(Source(name="web", summary=""),), load="a:b"))
+
+@hookimpl
+def finetune_register_metrics(register):
+    for name in ("thorns", "stings"):
+        register(Metric(name=name, summary="", tasks=("single-label",), measure="a:b"))
+
+@hookimpl
+def finetune_register_callbacks(register):
+    for name in ("watcher", "sleeper"):
+        register(TrainingCallback(name=name, summary="", build="a:b"))
+"""
+NET = """
+from finetune.hookspecs import hookimpl
+from finetune.types import Backbone
+
+@hookimpl
+def finetune_register_backbones(register):
+    register(Backbone(name="weednet", family="", summary="", build="a:b", parameters=1))
+"""
+
+
+@pytest.fixture
+def job(site: Site, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what asks for options with two plugins installed: a job as far as its origins go."""
+    site.install("weeds", ALL, metadata="License-Expression: MIT\nHome-page: https://weeds.example")
+    site.install("nets", NET)
+    monkeypatch.setenv("FINETUNE_PLUGINS", "weeds,nets")
+
+    def asked(**options: object) -> Any:
+        intent = discover(options)
+        return cast(Any, SimpleNamespace(intent=intent, config=intent.config))
+
+    return asked
+
+
+def test_a_run_of_what_is_built_in_names_no_plugin(job: Any, tmp_path: Path) -> None:
+    built_in = job(data=tmp_path, target=("int8",), monitor="accuracy")
+
+    assert strangers_of(built_in) == ()
+    assert set(plugins_of(built_in).values()) == {f"finetune {__version__}"}
+
+
+def test_every_registered_thing_in_use_is_named_with_the_distribution_it_comes_from(job: Any) -> None:
+    asked = job(plugin="weeds", backbone="weednet", callback=("watcher",), monitor="thorns", target=("int8",))
+
+    assert strangers_of(asked) == (
+        PluginOrigin(
+            distribution="finetune_weeds",
+            version="1.2",
+            licence="MIT",
+            origin="https://weeds.example",
+            used_for=("dataset weeds", "callback watcher", "metric thorns"),
+        ),
+        PluginOrigin(
+            distribution="finetune_nets",
+            version="1.2",
+            licence="unknown",
+            origin="unknown",
+            used_for=("backbone weednet",),
+        ),
+    )
+    assert plugins_of(asked) == {
+        "dataset": "finetune_weeds 1.2",
+        "backbone": "finetune_nets 1.2",
+        "onnx": f"finetune {__version__}",
+        "int8": f"finetune {__version__}",
+        "callback watcher": "finetune_weeds 1.2",
+        "metric thorns": "finetune_weeds 1.2",
+    }
+
+
+def test_what_is_offered_and_not_asked_for_is_not_named(job: Any, tmp_path: Path) -> None:
+    (origin,) = strangers_of(job(data=tmp_path, callback=("sleeper",)))
+
+    assert origin.used_for == ("callback sleeper",)

@@ -1,0 +1,148 @@
+"""Folders of finished runs, as small as they can be, and plugins with sections of their own."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from finetune.config import resolve, to_toml
+from finetune.types import RunResult, Verification
+from finetune_export import model_file
+from finetune_export.contract import CONTRACT_KEY, BackboneOrigin, Contract, DatasetOrigin, PluginOrigin, Preprocessing
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+LABELS = ("ant", HOSTILE, "Käfer 甲", "نملة")
+EACH = 2
+"""Validation pictures of each label."""
+
+
+def png(width: int = 1200) -> bytes:
+    picture = io.BytesIO()
+    Image.new("RGB", (width, 40), "teal").save(picture, format="png")
+    return picture.getvalue()
+
+
+def model_of(labels: Sequence[str]) -> bytes:
+    """Return a file with a contract, and hardly a graph."""
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["image"], ["probabilities"])],
+        "none",
+        *([helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N"])] for name in ("image", "probabilities")),
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
+    contract = Contract(
+        labels=tuple(labels),
+        preprocessing=Preprocessing(image_size_px=8, crop_fraction=1.0, mean=(0.5,) * 3, std=(0.5,) * 3),
+        backbone=BackboneOrigin(name="tiny", weights="none", licence="Apache-2.0"),
+        dataset=DatasetOrigin(
+            name="insects & <b>more</b>",
+            source="drawn",
+            licence="CC0-1.0",
+            fingerprint="0" * 64,
+            train_images=8,
+            valid_images=EACH * len(labels),
+        ),
+        run_id="a-run",
+        metrics={"accuracy": 0.5},
+        versions={"finetune-export": "0.1.0"},
+        plugins=(
+            PluginOrigin(distribution="some", version="2.0", licence="MIT", origin="a disk", used_for=("callback x",)),
+        ),
+        graph_sha256=model_file.read(data).graph_sha256,
+    )
+    return model_file.with_metadata(data, {CONTRACT_KEY: contract.to_json()})
+
+
+def result_of(folder: Path, labels: int) -> RunResult:
+    return RunResult(
+        **{"run": folder, "onnx": folder / "model.onnx", "task": "single-label", "metric": "accuracy", "value": 0.5},
+        **{"interval": (0.21, 0.79), "exported_value": 0.5, "compared": 8, "agreement": 1.0, "max_difference": 1e-7},
+        **{"scores": {"accuracy": 0.5}, "test_scores": {}, "test_interval": None, "temperature": 1.25},
+        **{"ece_before": 0.21, "ece_after": 0.11, "strategy": "probe", "monitor": "accuracy"},
+        **{"phases": {"frozen": 0.5}, "kept": "frozen", "verdict": "The probe is kept.", "reasons": ("Few pictures.",)},
+        **{"dataset": "insects & <b>more</b>", "backbone": "tiny", "weights": "none", "labels": labels},
+        **{"train_images": 8, "valid_images": 8, "test_images": 0, "onnx_bytes": 1, "seconds": {"total": 3.0}},
+        **{"artifacts": {"onnx": folder / "model.onnx"}, "notes": ("A note.",)},
+    )
+
+
+def verified() -> Verification:
+    return Verification(
+        **{"target": "onnx", "file": "model.onnx", "compared": 8, "agreement": 1.0, "min_agreement": 1.0},
+        **{"max_difference": 1e-7, "max_difference_allowed": 1e-4, "worst": "0.png", "metric": "accuracy"},
+        **{"value": 0.5, "exported_value": 0.5, "max_drop_allowed": None},
+    )
+
+
+@pytest.fixture
+def run_of(tmp_path: Path) -> Callable[..., Path]:
+    """Write the folder of a finished run."""
+
+    def written(labels: Sequence[str] = LABELS, name: str = "a run") -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = [
+            f'{part},"{label}",{number}-{part}-{i}.png,{"0" * 64}'
+            for part in ("train", "valid")
+            for number, label in enumerate(labels)
+            for i in range(EACH)
+        ]
+        each = [
+            {"label": label, "pictures": EACH, "precision": None, "recall": 0.5, "f1": (n + 1) / len(labels)}
+            for n, label in enumerate(labels)
+        ]
+        metrics = {"values": {"accuracy": 0.5, "log-loss": 0.7}, "labels": each, "coverage": None, "precision": None}
+        contents = {
+            "run.json": {"status": "done", "result": asdict(result_of(folder, len(labels)))},
+            "data.json": {"refused": [], "ignored": []},
+            "metrics.json": {"valid": metrics, "test": None},
+            "versions.json": {"python": "3.11", "plugins": {}},
+            "verification.json": [asdict(verified())],
+        }
+        for file, content in contents.items():
+            (folder / file).write_text(json.dumps(content, default=str))
+        (folder / "split.csv").write_text("\n".join(["part,label,path,sha256", *rows]))
+        (folder / "history.csv").write_text("phase,epoch,train_loss,valid_loss,accuracy\nfrozen,1,0.6,0.7,0.5\n")
+        (folder / "config.toml").write_text(to_toml(resolve({"data": Path("pictures")})))
+        (folder / "learning_curve.png").write_bytes(png())
+        (folder / "model.onnx").write_bytes(model_of(labels))
+        answers = np.full((EACH * len(labels), len(labels)), 1 / len(labels), np.float32)
+        np.save(folder / "answers.npy", answers)
+        return folder
+
+    return written
+
+
+MORE = """
+from finetune.hookspecs import hookimpl
+from finetune.types import Figure, Paragraph, ReportSection, Table
+
+
+@hookimpl
+def finetune_register_sections(register):
+    register(ReportSection(name="more", title="More <of> it", build="finetune_more:build"))
+
+
+def build(records):
+    {does}
+"""
+
+
+@pytest.fixture
+def section(install: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Install a plugin with one section, whose function is given."""
+
+    def installed(does: str) -> None:
+        monkeypatch.syspath_prepend(install("more", MORE.format(does=does)))
+        monkeypatch.delitem(sys.modules, "finetune_more", raising=False)
+
+    return installed
