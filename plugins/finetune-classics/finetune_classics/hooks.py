@@ -9,6 +9,8 @@ from finetune.hookspecs import hookimpl
 from finetune.types import DatasetSpec, Source
 from finetune_classics.recipes import RESNET18_A, RESNET18_B, RESNET18_CIFAR10, RESNET18_FROZEN, RESNET50
 
+FINETUNE_API = "1.0"
+
 HYMENOPTERA = DatasetSpec(
     name="hymenoptera",
     summary="Ants and bees of the PyTorch transfer-learning tutorial",

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import hashlib
-import http.server
-import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from finetune.download import Archive
+from finetune.testing.published import Published
 from finetune.types import DatasetRequest
 
 PROJECT = Path(__file__).parent.parent
@@ -54,58 +50,15 @@ def request_for(tmp_path: Path, reporter: CountingReporter) -> Callable[..., Dat
     return build
 
 
-class Mirror:
-    """A small web server: what it offers, which ranges it was asked for, and after how many bytes it hangs up."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.asked: list[tuple[str, str | None]] = []
-        self.hang_up_after: int | None = None
-        self.url = ""
-
-    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
-        name, wanted = handler.path.rsplit("/", 1)[-1], handler.headers.get("Range")
-        self.asked.append((name, wanted))
-        body = self.files[name][int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0 :]
-        handler.send_response(206 if wanted else 200)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body[: self.hang_up_after])
-        handler.close_connection = True
-
-
 @pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    there = Mirror()
+def publish(published: Published, monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, bytes], Published]:
+    """Offer these bytes as the data set's archive on a server, and let their checksum be the published one."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            there.answer(self)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        there.url = f"http://127.0.0.1:{server.server_port}/data"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield there
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def publish(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType, bytes], Mirror]:
-    """Let the mirror offer these bytes as the data set's archive, and their checksum be the published one."""
-
-    def offered(module: ModuleType, content: bytes) -> Mirror:
-        published = module.PUBLISHED
-        archive = Archive(published.archive.name, len(content), hashlib.sha256(content).hexdigest())
-        mirror.files[archive.name] = content
-        monkeypatch.setattr(module, "PUBLISHED", replace(published, archive=archive))
-        monkeypatch.setenv(published.variable, mirror.url)
-        return mirror
+    def offered(module: ModuleType, content: bytes) -> Published:
+        archive = published.offer(module.PUBLISHED.archive.name, content)
+        monkeypatch.setattr(module, "PUBLISHED", replace(module.PUBLISHED, archive=archive))
+        monkeypatch.setenv(module.PUBLISHED.variable, published.url)
+        return published
 
     return offered
 

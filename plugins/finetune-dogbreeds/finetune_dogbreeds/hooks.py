@@ -8,6 +8,8 @@ from finetune.config import RunOptions
 from finetune.hookspecs import hookimpl
 from finetune.types import DatasetSpec, Recipe, Source
 
+FINETUNE_API = "1.0"
+
 SAMPLE = Source(
     name="sample",
     summary="1,200 drawn dogs of 12 breeds, embedded: nothing to download",

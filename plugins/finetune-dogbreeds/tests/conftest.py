@@ -40,3 +40,11 @@ def request_for(tmp_path: Path, reporter: CountingReporter):
         return DatasetRequest(source=source, data=data, cache=tmp_path / "cache", reporter=reporter)
 
     return build
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make test-all` what draws the sample a second time: to the rule on interruptions."""
+    for item in items:
+        if item.name == "test_rule[data-set-dogbreeds-from-sample-survives-an-interruption]":
+            item.add_marker(pytest.mark.slow)

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import hashlib
-import http.server
+import io
 import tarfile
-import threading
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +9,6 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from finetune.download import Archive
 from finetune.errors import ConfigError, DataError, ResourceError
 from finetune.intent import discover
 from finetune_dogbreeds import stanford
@@ -36,37 +32,25 @@ def write_lists(folder: Path, train=TRAIN, test=TEST) -> None:
         savemat(folder / file, {"file_list": cells, "labels": np.ones((len(names), 1))})
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
-def published(monkeypatch, tmp_path):
-    """Two archives as published, on a server of this machine; return the folder that they lie in."""
-    content, served = tmp_path / "content", tmp_path / "served"
+def offered(published, monkeypatch, tmp_path):
+    """Offer two archives as they are published on a server of this machine, and return the server."""
+    content = tmp_path / "content"
     write_photos(content / "images" / "Images")
     (content / "lists").mkdir()
     write_lists(content / "lists")
-    served.mkdir()
-    for name in ("lists", "images"):
-        with tarfile.open(served / f"{name}.tar", "w") as archive:
-            for path in sorted((content / name).iterdir()):
-                archive.add(path, path.name)
-    monkeypatch.setattr(stanford, "ARCHIVES", tuple(archive_of(served / f"{name}.tar") for name in ("lists", "images")))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=served)) as server:
-        monkeypatch.setenv(stanford.URL_VARIABLE, f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield served
-        server.shutdown()
-        thread.join()
+    archives = [published.offer(f"{name}.tar", tar_of(content / name)) for name in ("lists", "images")]
+    monkeypatch.setattr(stanford, "ARCHIVES", tuple(archives))
+    monkeypatch.setenv(stanford.URL_VARIABLE, published.url)
+    return published
 
 
-def archive_of(file: Path) -> Archive:
-    content = file.read_bytes()
-    return Archive(file.name, len(content), hashlib.sha256(content).hexdigest())
+def tar_of(folder: Path) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, path.name)
+    return file.getvalue()
 
 
 def parts_of(dataset) -> dict[str, str | None]:
@@ -81,7 +65,7 @@ OFFICIAL = {
 }
 
 
-def test_a_download_brings_labels_and_the_official_split(published, request_for, reporter, tmp_path):
+def test_a_download_brings_labels_and_the_official_split(offered, request_for, reporter, tmp_path):
     dataset = load(request_for("stanford"))
     assert dataset.labels == ("Chihuahua", "black-and-tan coonhound")
     assert parts_of(dataset) == OFFICIAL
@@ -90,22 +74,21 @@ def test_a_download_brings_labels_and_the_official_split(published, request_for,
     assert reporter.titles == steps
 
 
-def test_what_was_downloaded_is_not_asked_for_again(published, request_for):
+def test_what_was_downloaded_is_not_asked_for_again(offered, request_for):
     load(request_for("stanford"))
-    for file in published.iterdir():
-        file.unlink()
+    offered.files.clear()
     assert parts_of(load(request_for("stanford"))) == OFFICIAL
 
 
-def test_another_archive_than_the_published_one_is_refused(published, request_for, tmp_path):
-    (published / "lists.tar").write_bytes((published / "images.tar").read_bytes())
+def test_another_archive_than_the_published_one_is_refused(offered, request_for, tmp_path):
+    offered.files["lists.tar"] = offered.files["images.tar"]
     with pytest.raises(DataError, match=r"lists\.tar is not the published lists\.tar: expected .* with SHA-256"):
         load(request_for("stanford"))
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_server_that_lacks_an_archive_is_named_with_the_remedy(published, request_for):
-    (published / "images.tar").unlink()
+def test_a_server_that_lacks_an_archive_is_named_with_the_remedy(offered, request_for):
+    del offered.files["images.tar"]
     with pytest.raises(ResourceError, match=r"images\.tar: the server answered 404 .* --data DIR\."):
         load(request_for("stanford"))
 

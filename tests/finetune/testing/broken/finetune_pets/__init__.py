@@ -1,0 +1,1 @@
+"""A plugin that keeps every rule; the defects of ``defects.py`` are injected into it."""
