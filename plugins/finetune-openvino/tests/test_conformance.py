@@ -1,0 +1,9 @@
+"""The plugin against the conformance kit."""
+
+from __future__ import annotations
+
+from finetune.testing import Case, Conformance
+
+
+class TestConformance(Conformance):
+    case = Case(plugin="openvino")
