@@ -1,0 +1,1 @@
+"""Metrics of classes that have an order."""
