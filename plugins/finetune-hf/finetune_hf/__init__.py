@@ -1,1 +1,1 @@
-"""Image data sets in the form of the Hugging Face hub."""
+"""The Hugging Face hub: image data sets in its form, and models that are published there and fetched."""

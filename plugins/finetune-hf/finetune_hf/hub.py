@@ -7,12 +7,10 @@ Sets that were published in another form are taken as the hub's own conversion t
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -20,11 +18,11 @@ from finetune import run_folder
 from finetune.download import writing_to
 from finetune.errors import ConfigError, DataError, ResourceError
 from finetune.types import Reporter
-from finetune_hf.shards import Shards, of_configuration, parquet_shards
+from finetune_hf.configurations import CARD, Splits, choose_configuration, default_in, front_matter
+from finetune_hf.connection import LOG_IN, TIMEOUT_S, api, cause_of
+from finetune_hf.shards import Shards, parquet_shards
 
 CONVERTED = "refs/convert/parquet"
-TIMEOUT_S = 30.0
-_CARD = "README.md"
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:\w[\w./-]*)?", re.ASCII)
 
 
@@ -40,7 +38,7 @@ def fetch(name: str, cache: Path, reporter: Reporter) -> Shards:
     repository, _, configuration = name.partition(":")
     known = cache / "known" / f"{name.replace('/', '--').replace(':', '@')}.json"
     try:
-        revision, files = _files(repository, configuration or None)
+        revision, files = _files(repository, configuration or None, cache / "hub")
         root = _download(repository, revision, files, cache / "hub", reporter)
     except (GatedRepoError, RepositoryNotFoundError, HFValidationError) as error:
         raise DataError(_not_there(repository, error)) from error
@@ -54,34 +52,42 @@ def fetch(name: str, cache: Path, reporter: Reporter) -> Shards:
     return _shards(root, files, name)
 
 
-def _api() -> HfApi:
-    return HfApi(endpoint=os.environ.get("HF_ENDPOINT"))  # the library itself reads it but once, when it is imported
-
-
-def _files(repository: str, configuration: str | None) -> tuple[str, list[str]]:
+def _files(repository: str, configuration: str | None, cache: Path) -> tuple[str, list[str]]:
     """Return the revision and the files to download: those of one configuration, and the set's card."""
-    api, next_step = _api(), f"--name {repository}:CONFIGURATION"
-    info = api.dataset_info(repository, timeout=TIMEOUT_S)
+    info = api().dataset_info(repository, timeout=TIMEOUT_S)
     names = [entry.rfilename for entry in info.siblings or ()]
-    card = [name for name in names if name == _CARD]
-    if not any(name.endswith(".parquet") for name in names):
-        try:
-            info = api.dataset_info(repository, revision=CONVERTED, timeout=TIMEOUT_S)
-        except RevisionNotFoundError as error:
-            raise DataError(
-                f"The set {repository} has no Parquet files, and the hub has not converted it. Download it, save it "
-                "with save_to_disk, and give --data DIR."
-            ) from error
-        names, card = [entry.rfilename for entry in info.siblings or ()], []
-    return str(info.sha), of_configuration(names, configuration, f"The set {repository}", next_step) + card
+    stated = front_matter(_file(repository, str(info.sha), CARD, cache)) if CARD in names else {}
+    where, next_step = f"The set {repository}", f"--name {repository}:CONFIGURATION"
+    files = _names(choose_configuration(names, stated, configuration, where, next_step))
+    if files:
+        return str(info.sha), files + ([CARD] if CARD in names else [])
+    try:
+        info = api().dataset_info(repository, revision=CONVERTED, timeout=TIMEOUT_S)
+    except RevisionNotFoundError as error:
+        raise DataError(
+            f"The set {repository} has no Parquet files, and the hub has not converted it. Download it, save it "
+            "with save_to_disk, and give --data DIR."
+        ) from error
+    names = [entry.rfilename for entry in info.siblings or ()]
+    files = _names(choose_configuration(names, {}, configuration or default_in(stated), where, next_step))
+    if not files:
+        raise DataError(f"{where} has no Parquet files, not even converted ones. Download it, and give --data DIR.")
+    return str(info.sha), files
+
+
+def _names(splits: Splits) -> list[str]:
+    return [name for names in splits.values() for name in names]
+
+
+def _file(repository: str, revision: str, name: str, cache: Path) -> Path:
+    return Path(api().hf_hub_download(repository, name, repo_type="dataset", revision=revision, cache_dir=cache))
 
 
 def _download(repository: str, revision: str, files: Sequence[str], cache: Path, reporter: Reporter) -> Path:
     reporter.begin(f"Downloading {repository}", len(files))
     root = Path()
     for name in files:
-        path = _api().hf_hub_download(repository, name, repo_type="dataset", revision=revision, cache_dir=cache)
-        root = Path(path).parents[len(Path(name).parts) - 1]
+        root = _file(repository, revision, name, cache).parents[len(Path(name).parts) - 1]
         reporter.advance(detail=name)
     reporter.end()
     return root
@@ -90,18 +96,16 @@ def _download(repository: str, revision: str, files: Sequence[str], cache: Path,
 def _downloaded_before(known: Path, name: str, error: OSError) -> Shards:
     said = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else None
     if said is None or not all(Path(said["root"], file).is_file() for file in said["files"]):
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        cause = "the hub cannot be reached" if status is None else f"the hub answers with status {status}"
         raise ResourceError(
-            f"The set {name} cannot be downloaded: {cause}. Check the connection and run again, or give --data DIR "
-            "with a copy."
+            f"The set {name} cannot be downloaded: {cause_of(error)}. Check the connection and run again, or give "
+            "--data DIR with a copy."
         ) from error
     note = f"The hub cannot be reached, so {name} is taken as it was downloaded before, in revision {said['revision']}."
     return _shards(Path(said["root"]), said["files"], name, note)
 
 
 def _shards(root: Path, files: Sequence[str], name: str, *notes: str) -> Shards:
-    found = parquet_shards(root, files, f"--name {name}")
+    found = parquet_shards(root, files, name.partition(":")[2] or None, f"--name {name}")
     if any("/partial-" in file for file in files):
         notes = (*notes, f"{name} is the beginning of a larger set, as much of it as the hub has converted to Parquet.")
     return Shards(splits=found.splits, licence=found.licence, notes=notes)
@@ -110,7 +114,4 @@ def _shards(root: Path, files: Sequence[str], name: str, *notes: str) -> Shards:
 def _not_there(repository: str, error: Exception) -> str:
     if isinstance(error, GatedRepoError):
         return f"The set {repository} is shown to those only who accepted its terms. Do so on its page, and log in."
-    return (
-        f"The hub shows no set called {repository}: it does not exist, or is private. Check --name, or log in with "
-        "'huggingface-cli login'."
-    )
+    return f"The hub shows no set called {repository}: it does not exist, or is private. Check --name, or {LOG_IN}."

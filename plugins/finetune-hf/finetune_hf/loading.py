@@ -11,11 +11,12 @@ from finetune.errors import ConfigError, DataError
 from finetune.types import Dataset, DatasetRequest, Example, Part, Reporter
 from finetune_hf import hub
 from finetune_hf.choosing import Chosen, choose
+from finetune_hf.configurations import PARTS
 from finetune_hf.features import features_of
 from finetune_hf.hooks import HUB
 from finetune_hf.labels import listed, shown
 from finetune_hf.pictures import bytes_of, kept
-from finetune_hf.shards import PARTS, Shards, find_shards, rows_of, schema_of
+from finetune_hf.shards import Shards, find_shards, rows_of, schema_of
 
 
 def load(request: DatasetRequest) -> Dataset:
@@ -28,8 +29,9 @@ def load(request: DatasetRequest) -> Dataset:
         if not request.name:
             raise ConfigError("Which set of the hub? Give --name USER/SET, or --data DIR with a copy.")
         shards, name = hub.fetch(request.name, request.cache, request.reporter), request.name
+    elif request.data is None:
+        raise ConfigError("Which copy? Give --data DIR: a save_to_disk folder, or one with Parquet files.")
     else:
-        assert request.data is not None, "the source is chosen where --data is given"
         shards, name = find_shards(request.data.resolve()), "a local copy"
     title = request.data.resolve().stem if request.data else name.rpartition("/")[2]
     return _dataset(request, shards, title, f"Hugging Face: {name}")

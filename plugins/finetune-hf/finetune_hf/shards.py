@@ -1,4 +1,4 @@
-"""The files of a set: which belong to which split, and their rows, a batch at a time.
+"""The files of a set, by split, and their rows, a batch at a time.
 
 Two forms are known: what ``Dataset.save_to_disk`` writes, which are Arrow streams with JSON beside them, and Parquet,
 as the hub has it. Nothing that a set brings along is ever run.
@@ -7,8 +7,7 @@ as the hub has it. Nothing that a set brings along is ever run.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,25 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finetune.errors import DataError
-from finetune.types import Part
+from finetune_hf.configurations import (
+    CARD,
+    choose_configuration,
+    configurations_in,
+    front_matter,
+    licence_in,
+    split_in,
+)
 
 ROWS_AT_ONCE = 64
 """Rows hold whole pictures."""
-PARTS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "val": "valid",
-    "dev": "valid",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
-"""What a split is to a run, by the names that the hub takes for it."""
-_SPLIT_IN_NAME = re.compile(rf"(?:^|[-._ ])({'|'.join(PARTS)})(?=[-._ \d]|$)", re.IGNORECASE)
-_FORMS = ("what Dataset.save_to_disk wrote", "Parquet files")
+FORMS = ("what Dataset.save_to_disk wrote", "Parquet files")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,62 +41,47 @@ class Shards:
 
 
 def find_shards(root: Path) -> Shards:
-    """Return the files of the set that lies at ``root``; raise ``DataError`` where none does, or where several do."""
+    """Return the files of the set that lies at ``root``; raise ``DataError`` where none does, or where several do.
+
+    ``root`` may end with the name of a configuration that the card above it states, a folder or none.
+    """
+    if not root.is_file() and root.name in configurations_in(front_matter(root.parent / CARD)):
+        return _parquet_below(root.parent, root.name)
     if not root.exists():
-        raise DataError(f"{root} does not exist. Give --data {', or '.join(_FORMS)}.")
+        raise DataError(f"{root} does not exist. Give --data {', or '.join(FORMS)}.")
     if root.is_file():
-        return parquet_shards(root.parent, [root.name], f"--data {root.parent}/CONFIGURATION")
+        return _parquet_file(root)
     if (root / "dataset_dict.json").is_file():
         names = [_own(name) for name in _json(root / "dataset_dict.json", "splits", list)]
         return _saved({name: root / name for name in names}, root)
     if (root / "state.json").is_file():
         return _saved({_json(root / "state.json", "_split", str | None): root}, root)
+    return _parquet_below(root, None)
+
+
+def _parquet_below(root: Path, configuration: str | None) -> Shards:
     files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.parquet") if path.is_file())
-    return parquet_shards(root, files, f"--data {root}/CONFIGURATION")
+    return parquet_shards(root, files, configuration, f"--data {root}/CONFIGURATION")
 
 
-def parquet_shards(root: Path, files: Sequence[str], next_step: str) -> Shards:
-    """Return the shards among files below ``root``; ``next_step`` says how to choose one of several configurations."""
-    chosen = of_configuration(files, None, str(root), next_step)
-    splits: dict[str | None, list[Path]] = {}
-    for name in chosen:
-        splits.setdefault(split_in(name), []).append(root / name)
-    return Shards(splits=splits, licence=licence_in(root / "README.md"))
+def _parquet_file(file: Path) -> Shards:
+    if file.suffix != ".parquet":
+        raise DataError(f"{file} holds no data set: neither {' nor '.join(FORMS)}.")
+    return Shards(splits={split_in(file.name): [file]}, licence=licence_in(front_matter(file.parent / CARD)))
 
 
-def of_configuration(files: Iterable[str], wanted: str | None, where: str, next_step: str) -> list[str]:
-    """Return those Parquet files that belong to one configuration of a set: the wanted one, or the only one there is.
+def parquet_shards(root: Path, files: Sequence[str], configuration: str | None, next_step: str) -> Shards:
+    """Return the shards of one configuration among files below ``root``, as the card there says, or their names.
 
-    A set with one called 'default' means that. Raises ``DataError`` where there is none, or several.
+    ``next_step`` says how to choose one of several. Raises ``DataError`` where none is found.
     """
-    by_name: dict[str, list[str]] = {}
-    for name in sorted(files):
-        if name.endswith(".parquet"):
-            by_name.setdefault(_configuration_of(name), []).append(name)
-    if not by_name:
-        raise DataError(f"{where} holds no data set: neither {' nor '.join(_FORMS)}.")
-    wanted = wanted or (next(iter(by_name)) if len(by_name) == 1 else "default")
-    if wanted not in by_name:
-        raise DataError(
-            f"{where} holds several configurations, {', '.join(list(by_name)[:12])}, and not '{wanted}'. Choose one "
-            f"with {next_step}."
-        )
-    return by_name[wanted]
-
-
-def _configuration_of(name: str) -> str:
-    """Return the folders of a file that are neither 'data' nor a split: ``cifar10/train/0000.parquet`` → cifar10."""
-    folders = [part for part in PurePosixPath(name).parts[:-1] if part != "data" and not _SPLIT_IN_NAME.search(part)]
-    return "/".join(folders) or "default"
-
-
-def split_in(name: str) -> str | None:
-    """Return the split that the name of a file says, or one of its folders, the nearest first; None: none."""
-    path = PurePosixPath(name)
-    for text in (path.stem, *reversed(path.parts[:-1])):
-        if found := _SPLIT_IN_NAME.search(text):
-            return found[1].lower()
-    return None
+    card = front_matter(root / CARD)
+    chosen = choose_configuration(files, card, configuration, str(root), next_step)
+    if not chosen:
+        place = f"{root}, where its card says," if configurations_in(card) else str(root)
+        raise DataError(f"{place} holds no data set: neither {' nor '.join(FORMS)}.")
+    splits = {split: [root / name for name in names] for split, names in chosen.items()}
+    return Shards(splits=splits, licence=licence_in(card))
 
 
 def _saved(folders: Mapping[str | None, Path], root: Path) -> Shards:
@@ -144,17 +121,6 @@ def _json(path: Path, key: str, kind: Any) -> Any:
     if not isinstance(found, kind):
         raise DataError(f"{path} has no '{key}' as save_to_disk writes it. Save the set to disk again.")
     return found
-
-
-def licence_in(card: Path) -> str:
-    """Return the licence that a set's README states at its top, or 'unknown'."""
-    from huggingface_hub import DatasetCard
-
-    try:
-        stated = DatasetCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.get("license")
-    except Exception:  # not there, or no YAML: then nothing is stated
-        return "unknown"
-    return ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated or "unknown")
 
 
 def schema_of(file: Path) -> pa.Schema:

@@ -87,7 +87,7 @@ def test_a_file_that_is_gone_is_a_failed_download(published: Any, refusal: Calla
 def test_an_unknown_name_is_refused(published: Any, refusal: Callable[..., str]) -> None:
     assert refusal(name="user/pest") == (
         "The hub shows no set called user/pest: it does not exist, or is private. Check --name, or log in with "
-        "'huggingface-cli login'."
+        "'hf auth login'."
     )
 
 
