@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from string import Template
 from typing import get_args
 
-from finetune import __version__
+from finetune import __version__, hookspecs
 from finetune.download import whole_folder, writing_to
 from finetune.errors import ConfigError
 from finetune.plugins import Plugins, load_plugins
@@ -57,17 +58,26 @@ def write_plugin(name: str, kind: Kind, parent: Path) -> Path:
 
 
 def _check_name(name: str, plugins: Plugins) -> None:
-    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME or keyword.iskeyword(name):
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise ConfigError(
             f"The name '{name}' is not allowed; give lower-case letters, digits and single hyphens, such as "
             f"'street-signs', beginning with a letter, {LONGEST_NAME} characters at most."
         )
+    owner = _owner(name, plugins)
+    if owner:
+        raise ConfigError(
+            f"The name '{name}' is taken by {owner}. Choose another; 'finetune plugins' shows those that are taken."
+        )
+
+
+def _owner(name: str, plugins: Plugins) -> str | None:
+    """Return who has the name already, as that of a plugin, of something registered, or of a distribution."""
     for info in plugins.infos:
         if name == info.name or any(name in names for names in info.offers.values()):
-            raise ConfigError(
-                f"The name '{name}' is taken by {info.distribution} {info.version}. Choose another; "
-                "'finetune plugins' shows those that are taken."
-            )
+            return f"{info.distribution} {info.version}"
+    with suppress(PackageNotFoundError):
+        return f"{PREFIX}{name} {version(PREFIX + name)}"
+    return None
 
 
 def _words(name: str, kind: Kind) -> dict[str, str]:
@@ -75,6 +85,7 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
     assert kind in get_args(Kind)
     return {
         "name": name,
+        "api": hookspecs.API_VERSION,
         "distribution": PREFIX + name,
         "module": (PREFIX + name).replace("-", "_"),
         "summary": _SUMMARIES[kind],
