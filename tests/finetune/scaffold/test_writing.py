@@ -10,6 +10,7 @@ import pytest
 
 from finetune.cli.plugins_new import new
 from finetune.errors import ConfigError, ResourceError
+from finetune.hookspecs import API_VERSION
 from finetune.scaffold import Kind
 from finetune.scaffold.writing import write_plugin
 
@@ -17,6 +18,7 @@ KINDS = get_args(Kind)
 FILES = {
     ".github/workflows/test.yml",
     ".gitignore",
+    "LICENSE",
     "README.md",
     "finetune_street_signs.py",
     "pyproject.toml",
@@ -49,9 +51,7 @@ def test_the_prefix_of_the_distribution_is_not_doubled(tmp_path: Path) -> None:
     assert write_plugin("finetune-street-signs", "dataset", tmp_path).name == "street-signs"
 
 
-@pytest.mark.parametrize(
-    "name", ["", "Signs", "street_signs", "-signs", "signs-", "a--b", "1st", "../x", "class", "x" * 41]
-)
+@pytest.mark.parametrize("name", ["", "Signs", "street_signs", "-signs", "signs-", "a--b", "1st", "../x", "x" * 41])
 def test_a_name_that_is_not_allowed_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not allowed; give lower-case letters, digits and single hyphens"):
         write_plugin(name, "dataset", tmp_path)
@@ -62,6 +62,17 @@ def test_a_name_that_is_not_allowed_is_refused(name: str, tmp_path: Path) -> Non
 def test_a_name_that_is_taken_is_refused_with_its_owner(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"The name '{name}' is taken by finetune \d.*'finetune plugins' shows"):
         write_plugin(name, "dataset", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["export", "finetune-export"])
+def test_the_name_of_the_runtime_is_taken(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"The name 'export' is taken by finetune-export \d"):
+        write_plugin(name, "target", tmp_path)
+
+
+def test_a_plugin_states_the_api_that_it_was_written_for(tmp_path: Path) -> None:
+    module = write_plugin("street-signs", "backbone", tmp_path) / "finetune_street_signs.py"
+    assert f'FINETUNE_API = "{API_VERSION}"' in module.read_text()
 
 
 def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path, tree: Callable[[Path], dict[str, bytes]]) -> None:
