@@ -103,10 +103,12 @@ def split_rows(job: Job) -> Iterator[tuple[str, str, Path, str]]:
 
 
 def plugins_of(job: Job) -> dict[str, str]:
-    """Return the distribution, with its version, that each registered thing in use comes from."""
-    keys = {"dataset": "{kind}", "backbone": "{kind}", "target": "{name}"}
+    """Return the distribution, with its version, that each registered thing in use comes from.
+
+    The keys are "dataset" and "backbone", of which there is one each, and of others the kind and the name.
+    """
     return {
-        keys.get(kind, "{kind} {name}").format(kind=kind, name=name): job.intent.plugins.origin(kind, name)
+        kind if kind in ("dataset", "backbone") else f"{kind} {name}": job.intent.plugins.origin(kind, name)
         for kind, name in _registered_in_use(job)
     }
 

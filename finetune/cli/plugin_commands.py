@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from finetune.cli.commands import add, run_words
 from finetune.errors import ConfigError
 from finetune.plugins import blaming_command, load_function, load_plugins
+from finetune_export.cli.output import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ def run_with_plugins(app: App, words: Sequence[str]) -> object:
     plugins, word = load_plugins(), words[0] if words else ""
     for name, command in plugins.commands.items():
         if name != word:
-            app.command(_only_listed, name=name, help=command.summary)
+            app.command(_only_listed, name=name, help=visible(command.summary))
     if word in plugins.commands:
         return _run_strange(app, words, plugins.commands[word], plugins.origin("command", word))
     plugins.refuse_broken(word)
@@ -39,7 +40,7 @@ def _run_strange(app: App, words: Sequence[str], command: Command, origin: str) 
     what = f"The command '{command.name}' of {origin}"
     function = load_function(command.run, what)
     with blaming_command(what):  # reading its parameters as well, which may be of types that are none
-        add(app, command.name, function, command.summary)
+        add(app, command.name, function, visible(command.summary))
         return run_words(app, words)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from finetune.testing import Check, Finding
 
+VERDICTS = ("ok", "failed", "not checked")
 HEADER = ("rule", "held against", "verdict", "seconds")
 
 
@@ -45,7 +45,7 @@ def check(
 
     names = tuple(word.strip() for given in only for word in given.split(",") if word.strip())
     findings = _run(plugin, checks_of(Case(plugin=plugin, data=data, name=name, only=names)))
-    counts = Counter(finding.verdict for finding in findings)
+    counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
     if json:
         print_json({"plugin": plugin, "counts": counts, "findings": findings})
     else:

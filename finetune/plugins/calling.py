@@ -1,4 +1,4 @@
-"""Calling a plugin's code: its faults become errors that say whose they are, and stdout stays for results."""
+"""Calling a plugin's code: its faults become errors that say whose they are; what Python code prints goes to stderr."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def load_function(reference: str, what: str) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def blaming(what: str) -> Iterator[None]:
-    """Run a plugin's code: what it prints goes to stderr, and what it raises becomes a ``PluginError`` about ``what``.
+    """Run a plugin's code: what it raises becomes a ``PluginError`` about ``what``, and what it prints goes to stderr.
 
-    Errors that a user can act on pass as they are, and so does running out of memory.
+    That is what Python code prints: libraries in C that write to the file descriptor of stdout reach it. Errors that a
+    user can act on pass as they are, and so does running out of memory.
     """
     with _blaming(what, *_PASSING), contextlib.redirect_stdout(sys.stderr):  # stdout carries results only
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -25,7 +26,7 @@ BUILTIN_LICENCE, BUILTIN_ORIGIN = "Apache-2.0", "built in"
 
 
 def load_plugins(limit_s: float = LOADING_LIMIT_S) -> Plugins:
-    """Load the built-ins and every installed plugin, each within ``limit_s`` seconds.
+    """Load the built-ins and every installed plugin, each of these within ``limit_s`` seconds.
 
     ``FINETUNE_DISABLE_PLUGINS=1`` loads the built-ins alone; ``FINETUNE_PLUGINS=a,b`` only the strangers named.
     """
@@ -53,23 +54,35 @@ def _installed_candidates() -> Iterator[Candidate]:
     if os.environ.get("FINETUNE_DISABLE_PLUGINS", "") not in ("", "0"):
         return
     wanted = {name.strip() for name in os.environ.get("FINETUNE_PLUGINS", "").split(",")} - {""}
-    found = sorted(_found(), key=lambda each: (each.name, each.distribution, each.version))
+    found = sorted(found_candidates(), key=lambda each: (each.name, each.distribution, each.version))
     yield from (each for each in found if not wanted or each.name in wanted)
     for name in sorted(wanted - {each.name for each in found}):
         yield _refused(name, Facts(), "FINETUNE_PLUGINS names it, but it is not installed")
 
 
-def _found() -> Iterator[Candidate]:
-    """Yield what installed distributions publish in our group, one distribution at a time: one may be damaged."""
+def found_candidates() -> Iterator[Candidate]:
+    """Yield what installed distributions publish in our group; a damaged one under its own name, to be refused."""
+    for distribution, facts in publishers():
+        yield from _published(distribution, facts)
+
+
+def publishers() -> Iterator[tuple[Distribution, Facts]]:
+    """Yield the installed distributions that may publish in our group, each by itself, for one may be damaged."""
     from importlib.metadata import distributions  # 50 ms, and not needed for the built-ins
 
     seen: set[str] = set()
     for distribution in distributions():
         if _may_publish(distribution):
             facts = facts_of(distribution)
-            if facts.name not in seen:  # what comes first on the path is what is imported
-                seen |= {facts.name} - {UNKNOWN}
-                yield from _published(distribution, facts)
+            name = _normalised(facts.name)
+            if name not in seen:  # what comes first on the path is what is imported
+                seen |= {name} - {UNKNOWN}
+                yield distribution, facts
+
+
+def _normalised(name: str) -> str:
+    """Return a distribution's name as installers compare it (PEP 503): My_Plugin is my-plugin."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _may_publish(distribution: Distribution) -> bool:
@@ -79,18 +92,23 @@ def _may_publish(distribution: Distribution) -> bool:
         return True
 
 
+def points_of(distribution: Distribution) -> list[EntryPoint]:
+    """Return the entry points in our group; raises whatever the parser makes of a damaged ``entry_points.txt``."""
+    return [point for point in distribution.entry_points if point.group == hookspecs.PROJECT]
+
+
 def _published(distribution: Distribution, facts: Facts) -> Iterator[Candidate]:
     try:
-        points = [point for point in distribution.entry_points if point.group == hookspecs.PROJECT]
+        points = points_of(distribution)
     except Exception as error:  # whatever the parser makes of it
         damage = f"its entry_points.txt is damaged ({type(error).__name__})"
         yield _refused(facts.name, facts, f"{damage}; {_way_out(facts.name)}")
         return
     for point in points:
-        yield _candidate(point.name, facts, _importing(point, facts))
+        yield _candidate(point.name, facts, _importing(point, facts), point.value.partition(":")[0].strip())
 
 
-def _candidate(name: str, facts: Facts, load: Callable[[], object]) -> Candidate:
+def _candidate(name: str, facts: Facts, load: Callable[[], object], module: str = "") -> Candidate:
     return Candidate(
         name=name,
         distribution=facts.name,
@@ -98,6 +116,7 @@ def _candidate(name: str, facts: Facts, load: Callable[[], object]) -> Candidate
         licence=facts.licence,
         origin=facts.origin,
         load=load,
+        module=module,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import cache
+from typing import Any, get_args, get_type_hints
 
 from finetune.config import resolve
 from finetune.types import (
@@ -17,12 +18,14 @@ from finetune.types import (
     Recipe,
     ReportSection,
     Source,
+    Task,
     TrainingCallback,
     Weights,
 )
+from finetune_export.cli.output import CONTROL
 
 REFERENCE = re.compile(r"\w+(\.\w+)*:\w+")
-NAME = re.compile(r"\w[\w.:+-]*")
+NAME = re.compile(r"\w[\w.:+-]{0,199}")
 OWN_COMMANDS = frozenset(
     {
         *("advise", "audit", "list", "lr-find", "plugins", "report", "run", "verify"),
@@ -31,6 +34,8 @@ OWN_COMMANDS = frozenset(
 )
 """finetune's own commands, whose names no plugin may take; here as words, for loading plugins loads no commands."""
 SCALARS: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+TASKS = get_args(Task)
+JUDGED_BY = get_args(get_type_hints(ExportTarget)["judged_by"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,20 +100,42 @@ def check(kind: Kind, item: Any) -> None:
     if not isinstance(item, kind.type):
         raise TypeError(f"register() of {kind.name}s takes a {kind.type.__name__}, got {type(item).__name__}")
     if not (isinstance(item.name, str) and NAME.fullmatch(item.name)):
-        raise TypeError(f"name={item.name!r} of a {kind.name} is not a name: letters, digits and _ . : + - only")
+        allowed = "letters, digits and _ . : + - only, 200 at most"
+        raise TypeError(f"name={item.name!r} of a {kind.name} is not a name: {allowed}")
     reference = getattr(item, kind.function)
     if not (isinstance(reference, str) and REFERENCE.fullmatch(reference)):
         raise TypeError(f"{kind.function}={reference!r} of {kind.name} '{item.name}' is not 'package.module:function'")
     _check_scalars(item, f"{kind.name} '{item.name}'")
-    if isinstance(item, DatasetSpec):
-        _check_sources(item)
-        _check_recipes(item)
-    if isinstance(item, Backbone) and item.weights:
-        _check_weights(item.name, item.weights)
+    _check_parts(item)
+
+
+def _check_parts(item: Any) -> None:
+    """Check what things of one kind alone have."""
+    match item:
+        case DatasetSpec():
+            _check_sources(item)
+            _check_recipes(item)
+        case Backbone() if item.weights is not None:
+            _check_weights(item.name, item.weights)
+        case Metric():
+            _check_tasks(item)
+        case ExportTarget() if item.judged_by not in JUDGED_BY:
+            words = " or ".join(map(repr, JUDGED_BY))
+            raise TypeError(f"judged_by={item.judged_by!r} of target '{item.name}' is not {words}")
+
+
+def _check_tasks(metric: Metric) -> None:
+    tasks = metric.tasks
+    if not (isinstance(tasks, tuple) and tasks and all(task in TASKS for task in tasks)):
+        words = ", ".join(map(repr, TASKS))
+        raise TypeError(f"tasks={tasks!r} of metric '{metric.name}' is not a tuple of at least one of {words}")
 
 
 def _check_weights(backbone: str, weights: Weights) -> None:
     """Refuse weights that nobody could check: those behind a URL need a hash, others the functions that fetch them."""
+    if not isinstance(weights, Weights):
+        raise TypeError(f"weights={weights!r} of backbone '{backbone}' is not a Weights")
+    _check_scalars(weights, f"the weights of '{backbone}'")
     for name in ("fetch", "find"):
         reference = getattr(weights, name)
         if reference and not REFERENCE.fullmatch(reference):
@@ -122,11 +149,19 @@ def _check_weights(backbone: str, weights: Weights) -> None:
 
 
 def _check_scalars(item: Any, what: str) -> None:
-    """Refuse now what would break the lists that are made of it later."""
-    for field in fields(item):
-        value, allowed = getattr(item, field.name), SCALARS.get(str(field.type))
-        if allowed and not isinstance(value, allowed):
-            raise TypeError(f"{field.name}={value!r} of {what} is not {field.type}")
+    """Refuse now what would break the lists that are made of it later, or the terminal that they are printed to."""
+    for name, said, allowed in _scalars(item.__class__):
+        value: Any = getattr(item, name)
+        if not isinstance(value, allowed):
+            raise TypeError(f"{name}={value!r} of {what} is not {said}")
+        if isinstance(value, str) and not value.isprintable() and CONTROL.search(value):
+            raise TypeError(f"{name}={value!r} of {what} has control characters; it has to be one line of plain text")
+
+
+@cache
+def _scalars(of: type[Any]) -> tuple[tuple[str, str, tuple[type, ...]], ...]:
+    """Return name, type as it is written, and allowed types of the fields that are scalars."""
+    return tuple((f.name, str(f.type), SCALARS[str(f.type)]) for f in fields(of) if str(f.type) in SCALARS)
 
 
 def _check_sources(spec: DatasetSpec) -> None:
@@ -141,6 +176,8 @@ def _check_recipes(spec: DatasetSpec) -> None:
     """Refuse now what would look like the user's mistake later."""
     if not (isinstance(spec.recipes, tuple) and all(isinstance(recipe, Recipe) for recipe in spec.recipes)):
         raise TypeError(f"recipes={spec.recipes!r} of dataset '{spec.name}' is not a tuple of Recipe")
+    for recipe in spec.recipes:
+        _check_scalars(recipe, f"a recipe of dataset '{spec.name}'")
     names = [recipe.name for recipe in spec.recipes]
     if len(set(names)) < len(names):
         raise TypeError(f"the recipes of dataset '{spec.name}' have no names of their own: {', '.join(names)}")

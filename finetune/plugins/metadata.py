@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
+
+from finetune_export.cli.output import CONTROL
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, PackageMetadata
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 LOCAL = "local folder"
 """The origin of what was installed from this machine: its path is nobody else's business."""
+MOST_CHARACTERS = 200
 
 _CLASSIFIER = "License :: "
 _LABELS = ("source", "sourcecode", "repository", "github", "code", "homepage")
@@ -32,7 +35,19 @@ class Facts:
 
 
 def facts_of(distribution: Distribution) -> Facts:
-    """Return what an installed distribution says about itself, everything "unknown" where its METADATA is gone."""
+    """Return what an installed distribution says about itself, everything "unknown" where its METADATA is gone.
+
+    Each is one line without control characters, of ``MOST_CHARACTERS`` at most: it is printed, and carried by models.
+    """
+    return Facts(**{name: _bounded(text) for name, text in asdict(_stated(distribution)).items()})
+
+
+def _bounded(text: str) -> str:
+    plain = CONTROL.sub("", text)
+    return (plain if len(plain) <= MOST_CHARACTERS else f"{plain[: MOST_CHARACTERS - 1]}…") or UNKNOWN
+
+
+def _stated(distribution: Distribution) -> Facts:
     try:
         stated = distribution.metadata  # read once: it is parsed anew each time
     except Exception:  # damaged: whatever the parser made of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -12,6 +13,7 @@ from finetune.errors import ConfigError, PluginError
 from finetune.names import unknown_name
 from finetune.plugins.admission import Admission, Candidate, admit
 from finetune.plugins.kinds import KINDS, OWN_COMMANDS
+from finetune.plugins.metadata import UNKNOWN
 from finetune.plugins.time_limit import LOADING_LIMIT_S
 from finetune.plugins.tracing import HookCall
 from finetune.types import Backbone, Command, DatasetSpec, ExportTarget, Metric, ReportSection, TrainingCallback
@@ -36,6 +38,11 @@ class PluginInfo:
     warnings: tuple[str, ...] = ()
     calls: tuple[HookCall, ...] = ()
 
+    @property
+    def refusal(self) -> str:
+        """The sentence on a plugin that was set aside, for who asked for it."""
+        return f"The plugin '{self.name}' ({self.distribution} {self.version}) was set aside: {self.problem}"
+
 
 MOST_NAMED = 4
 
@@ -50,7 +57,7 @@ class Plugins:
     def __init__(
         self, candidates: Iterable[Candidate], *, specs: ModuleType | type = hookspecs, limit_s: float = LOADING_LIMIT_S
     ) -> None:
-        """Load each candidate within ``limit_s`` seconds, and hold it against the hooks of ``specs``."""
+        """Load each candidate, strangers within ``limit_s`` seconds, and hold it against the hooks of ``specs``."""
         self._specs, self._limit_s = specs, limit_s
         self.infos: list[PluginInfo] = []
         self._items: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -123,7 +130,7 @@ class Plugins:
     def find(self, kind: str, name: str) -> Any:
         """Return what is registered under ``name``.
 
-        Raises ``PluginError`` when a plugin of that name was set aside, otherwise ``ConfigError`` with what the plugin
+        Raises ``PluginError`` as ``refuse_broken`` does, otherwise ``ConfigError`` with what the plugin
         of that name offers instead, or with the nearest name.
         """
         if name in self._items[kind]:
@@ -135,12 +142,11 @@ class Plugins:
         raise ConfigError(unknown_name(kind, name, self._items[kind], f"See 'finetune list {kind}s'.{self.aside()}"))
 
     def refuse_broken(self, name: str) -> None:
-        """Raise ``PluginError`` when a plugin of that name was set aside."""
-        for info in self.broken:
-            if info.name == name:
-                raise PluginError(
-                    f"The plugin '{name}' ({info.distribution} {info.version}) was set aside: {info.problem}"
-                )
+        """Raise ``PluginError`` when a plugin of that name, or else of a distribution of that name, was set aside."""
+        named = [info for info in self.infos if info.name == name]
+        for info in named or [info for info in self.infos if _is_distribution(name, info)]:
+            if info.problem:
+                raise PluginError(info.refusal)
 
     def aside(self) -> str:
         """Return a sentence, after a space, on the plugins that were set aside; nothing where none was."""
@@ -197,6 +203,15 @@ class Plugins:
         if kind == "command" and name in OWN_COMMANDS:
             return f"finetune {__version__}"
         return self.origin(kind, name) if (kind, name) in self._owners else ""
+
+
+def _is_distribution(name: str, info: PluginInfo) -> bool:
+    """Whether a plugin comes from the distribution of that name, as installers compare names (PEP 503)."""
+    return info.distribution != UNKNOWN and _normalised(name) == _normalised(info.distribution)
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _names_by_kind(offered: list[tuple[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -6,8 +6,10 @@ import contextlib
 import os
 import random
 import sys
-import warnings
 from collections.abc import Iterator
+
+MOVED = "it changed the working directory while it was loaded, which"
+SEEDED = "it changed the state of Python's random numbers while it was loaded, which was put back"
 
 
 class PluginWarning(UserWarning):
@@ -15,22 +17,22 @@ class PluginWarning(UserWarning):
 
 
 @contextlib.contextmanager
-def kept_surroundings() -> Iterator[None]:
-    """Put the working directory and Python's random state back afterwards; warn where they were changed.
+def kept_surroundings() -> Iterator[list[str]]:
+    """Put the working directory and Python's random state back afterwards; yield a list, which then says what was.
 
-    What is printed meanwhile goes to stderr, for stdout carries results only.
+    What Python code prints meanwhile goes to stderr, for stdout carries results only; what libraries in C write to the
+    file descriptor of stdout does not. Nothing is raised but what is raised inside.
     """
-    folder, state = _working_directory(), random.getstate()
+    folder, state, said = _working_directory(), random.getstate(), list[str]()
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            yield
+            yield said
     finally:
         if folder and _working_directory() != folder:
-            os.chdir(folder)
-            _warn("it changed the working directory while it was loaded, which was put back")
+            said.append(f"{MOVED} {_went_back(folder)}")
         if random.getstate() != state:
             random.setstate(state)
-            _warn("it changed the state of Python's random numbers while it was loaded, which was put back")
+            said.append(SEEDED)
 
 
 def _working_directory() -> str | None:
@@ -40,5 +42,9 @@ def _working_directory() -> str | None:
         return None
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, PluginWarning, stacklevel=1)
+def _went_back(folder: str) -> str:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        return f"could not be put back: {error.strerror}: '{folder}'"
+    return "was put back"

@@ -153,29 +153,6 @@ def test_an_exit_in_a_hook_sets_the_plugin_aside() -> None:
     assert problem_of(plugin(datasets=lambda: sys.exit("enough"))) == "SystemExit: enough"
 
 
-def test_a_misspelt_hook_sets_the_plugin_aside_with_the_hook() -> None:
-    assert "unknown hook 'finetune_register_dataset'" in problem_of(plugin(dataset=lambda: None))
-
-
-def test_a_hook_with_an_argument_that_does_not_exist_sets_the_plugin_aside() -> None:
-    def hook(registry: object) -> None:
-        pass
-
-    told = problem_of(plugin(datasets=hook))
-
-    assert "finetune_register_datasets" in told
-    assert "{'registry'}" in told
-
-
-@pytest.mark.parametrize("module", [ModuleType("empty"), None, 3, object()], ids=["module", "None", "int", "object"])
-def test_something_without_hooks_is_set_aside_with_the_hooks_there_are(module: object) -> None:
-    assert problem_of(module) == (
-        "it implements no hook; known: "
-        "finetune_register_backbones, finetune_register_callbacks, finetune_register_commands, "
-        "finetune_register_datasets, finetune_register_metrics, finetune_register_sections, finetune_register_targets"
-    )
-
-
 @pytest.mark.parametrize(
     ("item", "reason"),
     [

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from finetune import __version__
 from finetune.errors import PluginError
 from finetune.plugins import Candidate, Plugins, load_function, load_plugins
 from finetune.plugins.candidates import BUILTIN_MODULES
@@ -226,7 +227,7 @@ def test_a_stranger_cannot_take_the_place_of_a_built_in(
 
     ((_, _, _, told, _),) = strangers(ask(), "pets")
 
-    assert told == "the dataset name 'folder' is taken by finetune 0.1.0"
+    assert told == f"the dataset name 'folder' is taken by finetune {__version__}"
 
 
 def test_a_distribution_without_metadata_is_still_tried(

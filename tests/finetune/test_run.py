@@ -175,7 +175,7 @@ def test_versions_json_names_what_shaped_the_result(trained: Any) -> None:
     versions = read_json(trained.run / "versions.json")
 
     assert versions["torch"] == torch.__version__.partition("+")[0] or versions["torch"] == torch.__version__
-    assert versions["plugins"].keys() == {"dataset", "backbone", "onnx"}
+    assert versions["plugins"].keys() == {"dataset", "backbone", "target onnx"}
 
 
 def test_verification_json_holds_the_proof(trained: Any) -> None:

@@ -88,7 +88,7 @@ def test_a_plugins_target_is_exported_and_verified_beside_the_model(
         ("toast", 1.0),
     ]
     assert read_json(folder / "run.json")["result"]["artifacts"]["toast"] == str(folder / "toast")
-    assert read_json(folder / "versions.json")["plugins"]["toast"] == "finetune_toast 1.2"
+    assert read_json(folder / "versions.json")["plugins"]["target toast"] == "finetune_toast 1.2"
     assert read_contract(folder / "model.onnx").plugins == (
         PluginOrigin(
             distribution="finetune_toast",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-_CONTROL = ("Cc", "Zl", "Zp")
-"""Unicode's categories of control characters, line separators and paragraph separators."""
+if TYPE_CHECKING:
+    import argparse
+
+_BEYOND_ASCII = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+CONTROL = re.compile(rf"[\x00-\x1f{_BEYOND_ASCII}]")
+"""Unicode's control characters, line and paragraph separators, and what turns the direction of writing around."""
+_RAW_IN_JSON = re.compile(f"[{_BEYOND_ASCII}]")
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -24,7 +30,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def visible(text: str) -> str:
     r"""Return a text with control characters escaped (``\x1b``, ``\n``): for people, none may move the cursor."""
-    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _CONTROL else c for c in text)
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def pad(text: str, width: int) -> str:
@@ -38,8 +44,9 @@ def cells(text: str) -> int:
 
 
 def print_json(content: object) -> None:
-    """Print one JSON document, non-ASCII as it is; dataclasses become objects, paths become text."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, default=_plain))
+    """Print one JSON document, non-ASCII as it is but for ``CONTROL``; dataclasses become objects, paths text."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
+    print(_RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_note(arguments: argparse.Namespace, text: object) -> None:

@@ -90,6 +90,18 @@ def test_a_command_that_says_nothing_about_itself_is_helped_with_its_summary(
     assert "\n\nGreet somebody.\n" in cli("greet", "--help").out
 
 
+def test_escape_sequences_in_a_summary_never_reach_the_help(
+    install: Callable[[str, str], Path], cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(install("painter", HOOKS.replace("somebody", r"\x1b]0;owned\x07") + GREET))
+    monkeypatch.setenv("FINETUNE_PLUGINS", "painter")
+
+    said = cli("--help")
+
+    assert said.status == 0
+    assert not re.search(r"[\x1b\x07]", said.out + said.err)
+
+
 @pytest.mark.parametrize("name", [*COMMANDS, *forwarded()])
 def test_our_own_commands_load_no_plugin(name: str, greeter: Callable[[str], None], cli: Callable[..., Said]) -> None:
     greeter(GREET)

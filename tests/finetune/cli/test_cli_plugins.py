@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune import __version__
 from finetune.cli import OF_PLUGINS
 
 from .conftest import Said, refusal
@@ -56,7 +57,14 @@ def test_the_gallery_shows_what_each_offers_its_licence_its_api_and_that_it_work
     lines = said.out.splitlines()
     assert (said.status, said.err) == (0, "")
     assert cells(lines[0]) == ["plugin", "distribution", "licence", "API", "status", "offers"]
-    assert cells(lines[1]) == ["finetune.folder", "finetune 0.1.0", "Apache-2.0", "-", "ok", "datasets: folder"]
+    assert cells(lines[1]) == [
+        "finetune.folder",
+        f"finetune {__version__}",
+        "Apache-2.0",
+        "-",
+        "ok",
+        "datasets: folder",
+    ]
     offers = "targets: ring, crown, chain, watch and 1 more"
     assert cells(lines[-2]) == ["gems", "finetune_gems 1.2", "MIT", "1.0", "ok", offers]
     assert cells(lines[-1]) == ["WARNING: UserWarning: polish me"]
@@ -118,3 +126,15 @@ def test_every_command_of_the_group_is_listed_and_shows_examples_of_itself(name:
 
 def test_a_word_that_is_none_of_the_groups_commands_is_refused(cli: Callable[..., Said]) -> None:
     assert "chekc" in refusal(cli("plugins", "chekc"), 2)
+
+
+def test_a_check_counts_every_verdict_for_scripts_those_that_never_came_as_well(
+    cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.testing.checks_of", lambda _: [])
+
+    assert json.loads(cli("plugins", "check", "gems", "--json").out)["counts"] == {
+        "ok": 0,
+        "failed": 0,
+        "not checked": 0,
+    }

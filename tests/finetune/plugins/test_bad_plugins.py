@@ -26,7 +26,7 @@ BAD = {
     "returns": (HOOK + "return [1]", "finetune_register_datasets returns something; it has to call register(...)"),
     "misspelt": (
         HEAD + "@hookimpl\ndef finetune_register_dataset(register): ...",
-        "PluginValidationError: unknown hook 'finetune_register_dataset' in plugin",
+        "unknown hook 'finetune_register_dataset'. Did you mean 'finetune_register_datasets'? Known: finetune_",
     ),
     "used_name": (HOOKS.format(name="folder"), f"the dataset name 'folder' is taken by finetune {__version__}"),
     "zz_used_by_stranger": (HOOKS.format(name="fleas"), "the dataset name 'fleas' is taken by finetune_sound 1.2"),

@@ -11,7 +11,7 @@ import pytest
 
 from finetune.plugins import PluginInfo, load_plugins
 
-from .conftest import HOOKS
+from .conftest import HOOKS, Site
 
 
 @pytest.fixture
@@ -96,6 +96,47 @@ def test_without_a_url_of_the_project_the_origin_is_where_it_was_installed_from(
 
 def test_the_projects_url_comes_before_the_folder_it_was_installed_from(facts: Callable[..., tuple[str, str]]) -> None:
     assert facts("Home-page: https://a.example", {"url": "file:///home/ann"}) == ("unknown", "https://a.example")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "direct_url"),
+    [
+        ("License-Expression: MIT " + "x" * 5_000_000, None),
+        ("Home-page: https://a.example/" + "x" * 5_000_000, None),
+        ("", {"url": "https://a.example/" + "x" * 5_000_000}),
+        (f"{OSI}MIT License\n" * 1000, None),
+    ],
+    ids=["licence", "homepage", "direct_url", "classifiers"],
+)
+def test_what_a_distribution_says_about_itself_is_cut(
+    metadata: str, direct_url: Any, facts: Callable[..., tuple[str, str]]
+) -> None:
+    lengths = [len(fact) for fact in facts(metadata, direct_url)]
+
+    assert (min(lengths), max(lengths)) == (len("unknown"), 200)
+
+
+def test_a_long_version_is_cut(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = site.install("fleas", HOOKS.format(name="fleas")) / "METADATA"
+    metadata.write_text(f"Metadata-Version: 2.4\nName: finetune_fleas\nVersion: 1.2+{'x' * 5_000_000}\n")
+    monkeypatch.setenv("FINETUNE_PLUGINS", "fleas")
+
+    assert load_plugins().infos[-1].version == f"1.2+{'x' * 195}…"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "direct_url", "found"),
+    [
+        ("License-Expression: M\x1b[31mIT\x9b", None, ("M[31mIT", "unknown")),
+        ("Home-page: https://a.example/\u202ex", None, ("unknown", "https://a.example/x")),
+        ("", {"url": "https://a.example/\x1b]0;x\x07"}, ("unknown", "https://a.example/]0;x")),
+    ],
+    ids=["licence", "homepage", "direct_url"],
+)
+def test_control_characters_are_left_out(
+    metadata: str, direct_url: Any, found: tuple[str, str], facts: Callable[..., tuple[str, str]]
+) -> None:
+    assert facts(metadata, direct_url) == found
 
 
 def test_the_licence_of_what_is_built_in_is_the_distributions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,14 @@ from finetune.types import Backbone
 def finetune_register_backbones(register):
     register(Backbone(name="weednet", family="", summary="", build="a:b", parameters=1))
 """
+ODD = """
+from finetune.hookspecs import hookimpl
+from finetune.types import ExportTarget
+
+@hookimpl
+def finetune_register_targets(register):
+    register(ExportTarget(name="dataset", summary="", export="a:b"))
+"""
 
 
 @pytest.fixture
@@ -65,7 +73,8 @@ def test_a_run_of_what_is_built_in_names_no_plugin(job: Any, tmp_path: Path) -> 
 
 
 def test_every_registered_thing_in_use_is_named_with_the_distribution_it_comes_from(job: Any) -> None:
-    asked = job(plugin="weeds", backbone="weednet", callback=("watcher",), monitor="thorns", target=("int8",))
+    options = {"callback": ("watcher",), "monitor": "thorns", "target": ("int8",), "weights": "none"}
+    asked = job(plugin="weeds", backbone="weednet", **options)
 
     assert strangers_of(asked) == (
         PluginOrigin(
@@ -86,11 +95,22 @@ def test_every_registered_thing_in_use_is_named_with_the_distribution_it_comes_f
     assert plugins_of(asked) == {
         "dataset": "finetune_weeds 1.2",
         "backbone": "finetune_nets 1.2",
-        "onnx": f"finetune {__version__}",
-        "int8": f"finetune {__version__}",
+        "target onnx": f"finetune {__version__}",
+        "target int8": f"finetune {__version__}",
         "callback watcher": "finetune_weeds 1.2",
         "metric thorns": "finetune_weeds 1.2",
     }
+
+
+def test_a_target_called_as_another_kind_is_keeps_its_own_key(
+    site: Site, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.install("odd", ODD)
+    monkeypatch.setenv("FINETUNE_PLUGINS", "weeds,odd")
+
+    found = plugins_of(job(plugin="weeds", target=("dataset",)))
+
+    assert (found["dataset"], found["target dataset"]) == ("finetune_weeds 1.2", "finetune_odd 1.2")
 
 
 def test_what_is_offered_and_not_asked_for_is_not_named(job: Any, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,59 @@ def test_a_ctrl_c_in_the_middle_leaves_them_as_they_were(tmp_path: Path, monkeyp
         Plugins([candidate(load)])
 
     assert Path.cwd() == tmp_path
+
+
+def test_a_plugin_that_makes_warnings_errors_is_told_of_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = random.getstate()
+
+    def load() -> object:
+        warnings.simplefilter("error")
+        os.chdir("/")
+        return seeding()
+
+    info = only(load)
+
+    assert (info.problem, info.warnings) == (None, (MOVED, SEEDED))
+    assert (Path.cwd(), random.getstate()) == (tmp_path, state)
+
+
+def test_a_ctrl_c_passes_a_plugin_that_makes_warnings_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = random.getstate()
+
+    def load() -> object:
+        warnings.simplefilter("error")
+        os.chdir("/")
+        random.seed(0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Plugins([candidate(load)])
+
+    assert (Path.cwd(), random.getstate()) == (tmp_path, state)
+
+
+def test_a_working_directory_that_a_plugin_removed_is_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    state = random.getstate()
+
+    def load() -> object:
+        os.chdir("/")
+        here.rmdir()
+        return seeding()
+
+    info = only(load)
+
+    gone = f"{MOVED.removesuffix('was put back')}could not be put back: No such file or directory: '{here}'"
+    assert (info.problem, info.warnings) == (None, (gone, SEEDED))
+    assert random.getstate() == state
 
 
 def test_a_working_directory_that_is_gone_is_no_fault_of_a_plugin(
