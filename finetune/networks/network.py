@@ -272,15 +272,26 @@ def output_form(module: nn.Module, image_size_px: int) -> Tensor:
     It is computed with stand-ins for all tensors, and leaves the module's statistics and the random state as they
     are. Raises ``PluginError`` where the forward fails.
     """
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    stand_ins = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+    stand_ins = _without_numbers(module)
     images = torch.empty(2, 3, image_size_px, image_size_px, device="meta")
     try:
         with torch.no_grad():
-            output: Tensor = torch.func.functional_call(module, stand_ins, (images,))
+            # What is tied is told apart above: torch's own way leaves stand-ins in a module that is there twice.
+            output: Tensor = torch.func.functional_call(module, stand_ins, (images,), tie_weights=False)
     except Exception as error:
         raise PluginError(f"The body fails on a {image_size_px} px image: {_one_line(error)}") from error
     return output
+
+
+def _without_numbers(module: nn.Module) -> dict[str, Tensor]:
+    """Return stand-ins on the meta device for all tensors, by name; each module once, however often it is there."""
+    tensors = {
+        f"{name}.{key}".removeprefix("."): tensor
+        for name, part in module.named_modules()
+        for key, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))
+    }
+    stand_ins = {id(tensor): tensor.detach().to("meta") for tensor in tensors.values()}
+    return {name: stand_ins[id(tensor)] for name, tensor in tensors.items()}
 
 
 # ── parameter groups ────────────────────────────────────────────────────────────────────────────────

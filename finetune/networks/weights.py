@@ -111,7 +111,7 @@ def is_at_hand(backbone: Backbone) -> bool:
     if weights is None:
         return False
     if not weights.find:
-        return _place_of(weights).is_file()
+        return place_of(weights).is_file()
     return _called(weights.find, backbone, weights) is not None
 
 
@@ -213,7 +213,7 @@ def _downloaded(backbone: Backbone, weights: Weights) -> Path:
     Follows ``torch.hub.load_state_dict_from_url``: same cache, same file name. That one believes a file that is in
     the cache already; here the caller checks its hash every time.
     """
-    path = _place_of(weights)
+    path = place_of(weights)
     if path.is_file():
         return path
     try:
@@ -245,7 +245,8 @@ def _called(reference: str, backbone: Backbone, weights: Weights) -> object:
         return function(weights)
 
 
-def _place_of(weights: Weights) -> Path:
+def place_of(weights: Weights) -> Path:
+    """Return where the file of published weights is, or will be, in torch.hub's cache."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
 
 

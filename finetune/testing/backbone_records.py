@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 
 from finetune.errors import ConfigError, FinetuneError, ModelError
 from finetune.networks.network import check_image_size
-from finetune.networks.weights import _place_of, load_weights
+from finetune.networks.weights import load_weights, place_of
 from finetune.plugins import load_function
 from finetune.testing.backbone_subject import SEED, BackboneSubject, normalisation_problem, plain_state
-from finetune.testing.backbone_watching import sheltered
 from finetune.testing.rules import Broken, NotChecked, Rule
+from finetune.testing.watching import sheltered
 from finetune.types import Weights
 
 ROUNDING = 0.01
@@ -134,7 +134,7 @@ def _checks_its_weights(subject: BackboneSubject) -> None:
     if weights.fetch:
         raise NotChecked("its weights are fetched and checked by a function of its own; test that with a damaged file")
     with sheltered():
-        place = _place_of(weights)
+        place = place_of(weights)
         _write_forgery(subject, place)
         try:
             load_weights(subject.model, subject.backbone, "pretrained")

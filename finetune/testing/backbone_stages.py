@@ -12,8 +12,8 @@ from finetune.networks.network import make_body, original_keys
 from finetune.plugins.calling import reason
 from finetune.testing.backbone_subject import SEED, BackboneSubject, digest_of
 from finetune.testing.backbone_tracing import is_reading
-from finetune.testing.backbone_watching import first_line
 from finetune.testing.rules import Broken, NotChecked, Rule
+from finetune.testing.watching import changes, first_line
 
 MOST_HEAD_LAYERS = 3
 """So many layers with tensors may follow the stages on a map or tokens that were not pooled: a norm, a classifier."""
@@ -39,14 +39,16 @@ def _builds_in_silence(subject: BackboneSubject) -> None:
 
 def _leaves_the_process_alone(subject: BackboneSubject) -> None:
     _ = subject.model
-    if changed := subject.built.watched.changed:
+    if changed := changes(subject.built.watched, subject.built_again.watched):
         raise Broken(f"that it changes {', '.join(changed)}")
 
 
 def _starts_from_the_seed(subject: BackboneSubject) -> None:
     _ = subject.model
     first = subject.built.digest
-    if digest_of(subject.build_again(SEED).model.state_dict()) != first:
+    if problem := subject.built_again.problem:
+        raise Broken(f"{problem} for the second network")
+    if subject.built_again.digest != first:
         raise Broken("other weights for the same seed")
     if digest_of(subject.build_again(SEED + 1).model.state_dict()) == first:
         raise Broken("the same weights for another seed")

@@ -7,7 +7,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,17 +15,15 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from finetune.errors import FinetuneError, PluginError
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone
 from finetune.plugins import load_function
-from finetune.plugins.calling import reason
 from finetune.run_folder import MODEL
 from finetune.targets.to_onnx import to_onnx
 from finetune.testing.backbone_tracing import Trace, trace_of
-from finetune.testing.backbone_watching import Watched, sheltered, watched
-from finetune.testing.rules import Case, NotChecked
+from finetune.testing.rules import Case, NotChecked, fault
+from finetune.testing.watching import Watched, sheltered, watched
 from finetune.types import Backbone
 from finetune_export import Predictor
 from finetune_export.contract import BackboneOrigin, Contract, DatasetOrigin, Preprocessing
@@ -35,6 +33,7 @@ SMALLEST_PX = 32
 LABELS = ("ant", "bee", "wasp")
 PICTURES = 3
 SEED = 1
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,22 @@ class BackboneSubject:
     @cached_property
     def built(self) -> Built:
         """The network as it is built from the seed, and what was seen meanwhile."""
+        return self._build()
+
+    @cached_property
+    def built_again(self) -> Built:
+        """What was seen when it was built from the seed once more, and all it needs had been imported; no network."""
+        return replace(self._build(), model=None)
+
+    def _build(self) -> Built:
         model, problem = None, ""
         with sheltered() as (called, _), contextlib.suppress(PluginError):  # which building raises again
             load_function(self.backbone.build, "it")  # what libraries do while they are imported is not its doing
         with watched(SEED) as seen:
             try:
                 model = build_backbone(self.backbone, self.image_size_px)
-            except Exception as error:  # of the plugin's, whatever it is
-                problem = reason(error)
+            except BaseException as error:  # of the plugin's, whatever it is
+                problem = fault(error)
         seen.called = (*called, *seen.called)
         return Built(model, problem, seen, digest_of(model.model.state_dict()) if model else "")
 
@@ -100,8 +107,8 @@ class BackboneSubject:
             try:
                 network = assemble(model, len(LABELS), self.image_size_px)
                 enliven(network, images)
-            except Exception as error:  # of the plugin's, whatever it is
-                return reason(error)
+            except BaseException as error:  # of the plugin's, whatever it is
+                return fault(error)
         return network
 
     @property
@@ -142,8 +149,8 @@ class BackboneSubject:
         whole = self.model.model.eval()
         try:
             return trace_of(whole, self.images, self.left_out)
-        except Exception as error:
-            raise NotChecked(f"its published network, as a whole, does not answer: {reason(error)}") from error
+        except BaseException as error:  # likewise
+            raise NotChecked(f"its published network, as a whole, does not answer: {fault(error)}") from error
 
     def pictures(self, count: int) -> Tensor:
         """Return so many drawn pictures, normalised with the backbone's mean and std: float32 (N, 3, S, S)."""
@@ -214,7 +221,7 @@ def enliven(network: Network, images: Tensor) -> None:
         for parameter in network.body.parameters():
             is_flat = parameter.numel() and parameter.abs().max() < 1e-3
             parameter.add_(torch.randn_like(parameter), alpha=0.1 if is_flat else 0.01)
-        norms = [module for module in network.body.modules() if isinstance(module, _BatchNorm)]
+        norms = [module for module in network.body.modules() if isinstance(module, BATCH_NORMS)]
         hooks = [norm.register_forward_pre_hook(_take_scale) for norm in norms]
         try:
             network.body(images)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from finetune.testing.folders import new_folder
 from finetune.testing.processes import ask
 from finetune.testing.rules import Broken, NotChecked, Rule
 from finetune.types import TrainingCallback
@@ -27,8 +24,7 @@ class CallbackSubject:
     @cached_property
     def trainings(self) -> list[dict[str, Any]]:
         """What came of two tiny trainings with it; raises ``Broken`` where they took the process with them."""
-        folder = Path(tempfile.mkdtemp(prefix="finetune-check-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder = new_folder()
         told = ask(
             "finetune.testing.training",
             self.callback.name,

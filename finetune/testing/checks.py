@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from itertools import zip_longest
 from typing import Any
 
-from finetune import hookspecs
 from finetune.errors import ConfigError, PluginError
 from finetune.names import unknown_name
 from finetune.plugins import PluginInfo, Plugins, load_plugins
+from finetune.plugins.candidates import found_candidates
 from finetune.testing import plugin as whole
+from finetune.testing.entry_points import entry_point
 from finetune.testing.plugin import PluginSubject, called
 from finetune.testing.rules import Case, Check, NotChecked, Rule
 from finetune.types import Backbone
@@ -29,7 +29,7 @@ def checks_of(case: Case) -> list[Check]:
     it does not offer, ``PluginError`` for a plugin that is set aside.
     """
     _refuse_unknown(case.plugin)
-    if PluginSubject(case.plugin).probe.answer is None:
+    if entry_point(case.plugin) and PluginSubject(case.plugin).probe.answer is None:
         return _checks(whole.RULES, f"plugin '{case.plugin}'", PluginSubject(case.plugin))
     plugins = _loaded(case.plugin)
     return list(_of_plugin(case, plugins))
@@ -50,11 +50,11 @@ def _of_plugin(case: Case, plugins: Plugins) -> Iterator[Check]:
 
 
 def _checks(rules: Sequence[Rule], subject: str, thing: Any) -> list[Check]:
-    return [Check(rule=rule, subject=subject, thing=thing) for rule in rules]
+    return [Check(rule=rule, subject=subject, thing=thing, is_last=rule is rules[-1]) for rule in rules]
 
 
 def _refuse_unknown(name: str) -> None:
-    installed = {point.name for point in entry_points(group=hookspecs.PROJECT)}
+    installed = {candidate.name for candidate in found_candidates()}
     if name not in installed:
         raise ConfigError(unknown_name("plugin", name, installed, "See 'finetune plugins'."))
 
@@ -66,7 +66,7 @@ def _loaded(name: str) -> Plugins:
     if info is None:
         raise PluginError(f"The plugin '{name}' is not loaded; check FINETUNE_PLUGINS and FINETUNE_DISABLE_PLUGINS.")
     if info.problem:
-        raise PluginError(f"The plugin '{name}' ({info.distribution} {info.version}) was set aside: {info.problem}")
+        raise PluginError(info.refusal)
     return plugins
 
 

@@ -19,7 +19,8 @@ class Conformance:
             case = Case(plugin="pets")
 
     What breaks a rule fails with what was expected, what was found and where to read; what cannot be tried is skipped,
-    with what to give. Nothing is loaded before a check runs.
+    with what to give. What there is to check is asked of the plugin, in a process of its own first; no data set,
+    network or target is loaded before a check runs.
     """
 
     case: ClassVar[Case]

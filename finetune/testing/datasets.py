@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,8 @@ from finetune.intent import discover
 from finetune.loading import check_dataset
 from finetune.plugins import Plugins
 from finetune.reporting import SILENT
-from finetune.testing.rules import Broken, Rule
-from finetune.testing.sources import SourceSubject, compare, loaded, problem_of
+from finetune.testing.rules import Broken, NotChecked, Rule
+from finetune.testing.sources import NOT_LOADED, Loaded, SourceSubject, compare, loaded, only, problem_of
 from finetune.types import DatasetSpec
 
 _UNSAID = ("unknown", "none", "n/a", "na", "tbd", "todo", "?", "-")
@@ -48,6 +46,8 @@ def _asks_for_what_it_needs(subject: SourceSubject) -> None:
     if told.answer is None:
         raise Broken(f"that {told.ending}")
     (load,) = told.answer["loads"]
+    if "unimportable" in load:
+        raise NotChecked(NOT_LOADED)
     if "error" in load and not load["is_ours"]:
         raise Broken(problem_of(load))
 
@@ -79,34 +79,37 @@ def _is_the_same_again(subject: SourceSubject) -> None:
 
 def _is_the_same_elsewhere(subject: SourceSubject) -> None:
     compare(subject.first, subject.elsewhere, "in another process")
+    # A load that was killed and gone on with is one more draw; only where that is another one is it drawn once more.
+    told = subject.resumed
+    resumed = told.answer["loads"][0] if told and told.answer else {}
+    if "dataset" in resumed and _differ(subject.first, loaded(resumed)) and _differ(subject.first, subject.anew):
+        raise Broken("another one in an empty cache: something is drawn without a seed")
+
+
+def _differ(first: Loaded, second: Loaded) -> bool:
+    try:
+        compare(first, second, "")
+    except Broken:
+        return True
+    return False
 
 
 def _survives_an_interruption(subject: SourceSubject) -> None:
-    whole, cache = subject.first, _half_made(subject)
-    if cache is None:
+    try:
+        _is_the_same_elsewhere(subject)
+    except Broken as broken:
+        raise NotChecked("see the rule 'is-the-same-elsewhere'") from broken
+    if (told := subject.resumed) is None:
         return  # it makes no file, and so no half of anything
-    told = subject.ask(cache, hash_seed=2)
     if told.answer is None:
         raise Broken(f"that {told.ending} when it is loaded again")
-    compare(whole, loaded(told.answer["loads"][0]), "after an interruption")
-
-
-def _half_made(subject: SourceSubject) -> str | None:
-    """Return a cache in which a load was killed: when its second file was about to be written, or else its first."""
-    for number in (2, 1):
-        cache = f"killed at file {number}"
-        if subject.ask(cache, kill_at_file=number).status == -signal.SIGKILL:
-            return cache
-    return None
+    compare(subject.first, only(told), "after an interruption")
 
 
 # ── what there is ───────────────────────────────────────────────────────────────────────────────────
 
 
 def _names_its_labels(subject: SourceSubject) -> None:
-    labels = subject.first.facts["labels"]
-    if repeated := [label for label, count in Counter(labels).items() if count > 1]:
-        raise Broken(f"the label '{repeated[0]}' {labels.count(repeated[0])} times")
     try:
         check_dataset(subject.first.dataset)
     except FinetuneError as error:
@@ -229,7 +232,7 @@ _RULES = (
         "finetune.download.whole_folder",
         _survives_an_interruption,
     ),
-    ("names-its-labels", "labels that are each listed once, and enough of them", _DATASET, _names_its_labels),
+    ("names-its-labels", "labels, and enough of them", _DATASET, _names_its_labels),
     (
         "shows-every-label",
         "pictures of each label that is listed, and of no other",

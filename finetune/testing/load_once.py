@@ -6,23 +6,25 @@ machine is as if the cable were pulled; what ``finetune.download.fetch`` is aske
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from finetune import download
-from finetune.errors import FinetuneError
+from finetune.errors import DataError, FinetuneError, PluginError
+from finetune.loading import check_dataset
 from finetune.plugins import load_function, load_plugins
 from finetune.reporting import SILENT
 from finetune.testing.processes import tell
 from finetune.testing.surroundings import Surroundings, Watch
-from finetune.types import Dataset, DatasetRequest, Example, Reporter
+from finetune.types import Dataset, DatasetRequest, DatasetSpec, Example, Reporter
 
 KEPT = ("the working directory", "the state of random", "the state of numpy.random")
 """What a load leaves as it was. The libraries that it needs may change the rest, as numpy does with warnings."""
@@ -42,7 +44,6 @@ def main(asked: Mapping[str, Any]) -> None:
     if asked["archives"] is not None:
         serve_stand_ins(asked["url"], asked["archives"])
     spec = load_plugins().find("dataset", asked["dataset"])
-    function = load_function(spec.load, f"the data set '{spec.name}'")
     request = DatasetRequest(
         source=asked["source"],
         data=Path(asked["data"]) if asked["data"] else None,
@@ -51,7 +52,7 @@ def main(asked: Mapping[str, Any]) -> None:
         name=asked["name"],
     )
     watch = Watch(_Killer(cache, asked["kill_at_file"]))
-    loads = [_load(function, request) for _ in range(asked["times"])]
+    loads = _loads(spec, request, asked["times"])
     outside = [str(file) for file in watch.written if not file.is_relative_to(cache) and not _is_scratch(file)]
     tell({"loads": loads, "asked": watch.asked, "served": _served, "outside": list(dict.fromkeys(outside))})
 
@@ -94,6 +95,14 @@ def _is_scratch(file: Path) -> bool:
     return file.is_relative_to(os.environ["TMPDIR"])
 
 
+def _loads(spec: DatasetSpec, request: DatasetRequest, times: int) -> list[dict[str, Any]]:
+    try:
+        function = load_function(spec.load, f"the data set '{spec.name}'")
+    except PluginError as error:
+        return [{"unimportable": str(error)}] * times
+    return [_load(function, request) for _ in range(times)]
+
+
 def _load(function: Any, request: DatasetRequest) -> dict[str, Any]:
     import numpy  # noqa: F401 - so that its random state can be compared
 
@@ -103,12 +112,49 @@ def _load(function: Any, request: DatasetRequest) -> dict[str, Any]:
     except NoStandIn as error:
         return {"no_stand_in": str(error)}
     except BaseException as error:  # whatever a plugin raises is told
-        text = " ".join(str(error).split())
-        return {"error": type(error).__name__, "text": text, "is_ours": isinstance(error, FinetuneError)}
+        return _failure(error)
     changed = [name for name in Surroundings.now().changes(before) if name in KEPT]
     if not isinstance(dataset, Dataset):
-        return {"error": "", "text": f"{type(dataset).__name__} instead of a Dataset", "is_ours": False}
-    return {"dataset": _facts(dataset, request), "changed": changed}
+        return _wrong(f"{type(dataset).__name__} instead of a Dataset")
+    return described(dataset, request) | {"changed": changed}
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    text = " ".join(str(error).split())
+    return {"error": type(error).__name__, "text": text, "is_ours": isinstance(error, FinetuneError)}
+
+
+def _wrong(found: str) -> dict[str, Any]:
+    return {"error": "", "text": found, "is_ours": False}
+
+
+def described(dataset: Dataset, request: DatasetRequest) -> dict[str, Any]:
+    """Return a data set as plain facts, or what is not as it is declared: JSON would make a str of a Path."""
+    for name in ("examples", "labels", "notes"):  # a generator would be used up by looking at it
+        if not isinstance(value := getattr(dataset, name), tuple):
+            return _wrong(f"that {name} is {type(value).__name__} instead of a tuple")
+    try:
+        with contextlib.suppress(DataError):  # too few labels have a rule of their own
+            check_dataset(dataset)
+        facts = _facts(dataset, request)
+    except PluginError as error:
+        return _wrong(str(error).rstrip("."))
+    except Exception as error:  # what it returned is so strange that it cannot even be looked at
+        return _failure(error)
+    strange = next(_untellable(facts), None)
+    return _wrong(strange) if strange else {"dataset": facts}
+
+
+def _untellable(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield, by name, what is of a type that no data set is made of."""
+    rows = facts["examples"]
+    named = [(name, value) for name, value in facts.items() if name != "examples"]
+    named += [(f"examples[{number}].{name}", value) for number, row in enumerate(rows) for name, value in row.items()]
+    for name, value in named:
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            yield f"that {name} is {value!r}, which cannot become JSON"
 
 
 def _facts(dataset: Dataset, request: DatasetRequest) -> dict[str, Any]:
@@ -132,7 +178,7 @@ def _row(example: Example, request: DatasetRequest) -> dict[str, Any]:
         "sha256": content,
         "label": example.label,
         "labels": list(example.labels),
-        "values": list(example.values),
+        "values": [float(value) for value in example.values],
         "part": example.part,
         "group": example.group,
     }

@@ -1,4 +1,7 @@
-"""What metrics promise: a number that means what it says, and that looks at nothing but the answers it is given."""
+"""What metrics promise: a number that means what it says, and that looks at nothing but the answers it is given.
+
+Every trial has three labels, or three values: a run may have any number, so a metric is not for two classes alone.
+"""
 
 from __future__ import annotations
 
@@ -127,9 +130,9 @@ def _is_a_share(subject: MetricSubject) -> None:
 
 def _changes_nothing(subject: MetricSubject) -> None:
     given = answered(subject.task, _so_so(subject.task))
-    before = replace(given, answers=given.answers.copy(), targets=given.targets.copy())
+    before = answered(subject.task, _so_so(subject.task))
     subject.measure(given)
-    for name in ("answers", "targets"):
+    for name in ("answers", "targets", "thresholds"):
         if not np.array_equal(getattr(given, name), getattr(before, name)):
             raise Broken(f"that it changes the {name} it is given")
 
@@ -151,11 +154,11 @@ def _has_no_order(subject: MetricSubject) -> None:
 
 _METRIC = "finetune.types.Metric"
 _RULES = (
-    ("returns-a-number", "a finite float where pictures and answers leave nothing undefined", _returns_a_number),
+    ("returns-a-number", "a finite float of three labels or values, where nothing is undefined", _returns_a_number),
     ("takes-what-is-undefined", "a float, NaN where it is undefined, of a single picture", _takes_what_is_undefined),
     ("prefers-what-is-right", "a better value for better answers", _prefers_what_is_right),
     ("is-a-share", "a value between 0 and 1, because is_share is set", _is_a_share),
-    ("changes-nothing", "that answers and targets are left as they are", _changes_nothing),
+    ("changes-nothing", "that answers, targets and thresholds are left as they are", _changes_nothing),
     ("is-the-same-again", "the same value for the same answers", _is_the_same_again),
     ("has-no-order", "a value that the order of the pictures does not change", _has_no_order),
 )

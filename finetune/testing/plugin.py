@@ -28,6 +28,8 @@ from finetune.testing.rules import Broken, NotChecked, Rule
 _STARTING_S = 60.0
 """So long an interpreter may take to start on a machine that is busy."""
 _MOST_NAMED = 3
+_TAKEN = re.compile(r"is taken by (?P<owner>[^;]+)")
+"""As the registry words it."""
 WORDS: Mapping[str, str] = {"dataset": "data set"}
 """What kinds are called in a sentence, where that is not the kind's own name."""
 
@@ -141,7 +143,7 @@ def _reaches_for_nothing(subject: PluginSubject) -> None:
 
 
 def _draws_no_warnings(subject: PluginSubject) -> None:
-    if warnings := subject.facts["first"]["warnings"]:
+    if warnings := [*subject.facts["warnings"], *subject.facts["first"]["warnings"]]:
         raise Broken(f"'{warnings[0]}'")
 
 
@@ -209,20 +211,21 @@ def _refusal(function: Callable[..., Any], arguments: int) -> str:
 
 def _names_are_its_own(subject: PluginSubject) -> None:
     own = subject.info
-    taken = f" taken by {own.distribution} {own.version}"
     for other in subject.others:
-        if other.problem and taken in other.problem:
+        owner = _TAKEN.search(other.problem or "")
+        if owner and owner["owner"] == f"{own.distribution} {own.version}":
             raise Broken(f"that {other.distribution} {other.version} is set aside: {other.problem}")
 
 
 def _summaries_are_one_line(subject: PluginSubject) -> None:
+    """Find empty ones: those with line breaks or other control characters are refused when they are registered."""
     for kind, item in subject.offered:
         parts = [(called(kind, item.name), getattr(item, "summary", getattr(item, "title", "")))]
         if kind == "dataset":
             parts += [(f"source '{s.name}' of {called(kind, item.name)}", s.summary) for s in item.sources]
             parts += [(f"recipe '{r.name}' of {called(kind, item.name)}", r.summary) for r in item.recipes]
         for what, summary in parts:
-            if len(summary.strip().splitlines()) != 1:
+            if not summary.strip():
                 raise Broken(f"{summary!r} for the {what}")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import sys
+import warnings
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -31,10 +33,12 @@ def main(name: str, limit_s: float = LOADING_LIMIT_S) -> None:
     """Import the plugin and let it register, twice; tell what it did, and end."""
     point = entry_point(name)
     assert point is not None, f"no plugin is called {name}"
-    known, before, watch = set(sys.modules), Surroundings.now(), Watch()
+    known, watch = set(sys.modules), Watch()
     faulthandler.dump_traceback_later(limit_s, exit=True)
-    _import(point)  # by itself, because registering puts back what was changed
-    changed, started = Surroundings.now().changes(before), threads()
+    with _recorded_warnings() as drawn:
+        before = Surroundings.now()  # the filters that record are among it
+        _import(point)  # by itself, because registering puts back what was changed
+        changed, started = Surroundings.now().changes(before), threads()
     first = _registered(point)
     faulthandler.cancel_dump_traceback_later()
     new = {module.partition(".")[0] for module in set(sys.modules) - known}
@@ -45,11 +49,23 @@ def main(name: str, limit_s: float = LOADING_LIMIT_S) -> None:
             "children": watch.children,
             "written": [str(path) for path in watch.written],
             "asked": watch.asked,
+            "warnings": drawn,
             "heavy": [module for module in HEAVY if module in new],
             "first": first,
             "second": _registered(point),
         }
     )
+
+
+@contextlib.contextmanager
+def _recorded_warnings() -> Iterator[list[str]]:
+    """Yield a list, which holds every warning that was drawn meanwhile once this ends."""
+    drawn: list[str] = []
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # drawn by collecting garbage, which may be anybody's
+        yield drawn
+    drawn += [f"{warning.category.__name__}: {' '.join(str(warning.message).split())}" for warning in recorded]
 
 
 def _import(point: EntryPoint) -> None:

@@ -56,7 +56,14 @@ class Told:
             return "it did not end"
         if self.status < 0:
             return f"it was ended by {signal.Signals(-self.status).name}"
-        return f"it ended with status {self.status}"
+        said = f": {self._last_words}" if self.status and self._last_words else ""
+        return f"it ended with status {self.status}{said}"
+
+    @property
+    def _last_words(self) -> str:
+        """The last line of stderr, which names the error after a traceback."""
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        return lines[-1][:_MOST_SHOWN] if lines else ""
 
 
 def ask(module: str, *arguments: str, limit_s: float, environment: Mapping[str, str] | None = None) -> Told:

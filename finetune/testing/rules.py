@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+from finetune.plugins.calling import comes_from_the_user, reason
 
 Verdict = Literal["ok", "failed", "not checked"]
 
@@ -73,11 +76,15 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One rule and one thing; ``subject`` is what people call it, such as "data set 'pets'"."""
+    """One rule and one thing; ``subject`` is what people call it, such as "data set 'pets'".
+
+    ``is_last``: no other rule is held against the thing after this one, so what it keeps for its rules is let go.
+    """
 
     rule: Rule
     subject: str
     thing: Any
+    is_last: bool = False
 
     @property
     def id(self) -> str:
@@ -88,6 +95,8 @@ class Check:
         """Hold the thing against the rule; what the thing raises by itself is a failure, too."""
         started = time.perf_counter()
         verdict, message = self._verdict()
+        if self.is_last:
+            _let_go(self.thing)
         seconds = round(time.perf_counter() - started, 3)
         return Finding(rule=self.rule.name, subject=self.subject, verdict=verdict, message=message, seconds=seconds)
 
@@ -98,8 +107,8 @@ class Check:
             return "failed", self._message(broken.found)
         except NotChecked as left_out:
             return "not checked", left_out.why
-        except Exception as error:  # of the plugin's, whatever it is
-            return "failed", self._message(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        except BaseException as error:  # of the plugin's, whatever it is
+            return "failed", self._message(fault(error))
         return "ok", ""
 
     def _message(self, found: str) -> str:
@@ -107,3 +116,16 @@ class Check:
             f"{self.subject} breaks the rule '{self.rule.name}': expected {self.rule.expects}; found {found}. "
             f"Read: python -m pydoc {self.rule.read}"
         )
+
+
+def fault(error: BaseException) -> str:
+    """Return in a line what a plugin's code raised, ``SystemExit`` included; raise it again if it is the user's."""
+    if comes_from_the_user(error):
+        raise error
+    return reason(error)
+
+
+def _let_go(thing: object) -> None:
+    """Drop what a thing under test has computed once and kept; it would be computed again."""
+    for name in [name for name in vars(thing) if isinstance(getattr(type(thing), name, None), cached_property)]:
+        del vars(thing)[name]

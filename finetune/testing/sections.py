@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,11 +18,12 @@ from finetune.report.reading import read_records
 from finetune.report.rendering import page
 from finetune.reporting import SILENT
 from finetune.testing import processes
+from finetune.testing.folders import new_folder
 from finetune.testing.rules import Broken, NotChecked, Rule
 from finetune.types import ReportSection, RunRecords
 
 _LIMIT_S = 600.0
-_TASKS = ("single-label", "regression")
+_TASKS = ("single-label", "multi-label", "regression")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class SectionSubject:
     @cached_property
     def folder(self) -> Path:
         """A folder for copies of runs that no other section has seen; it goes when this process ends."""
-        return _folder()
+        return new_folder()
 
     def run(self, task: str) -> Path:
         """Return the folder of a finished run of a task."""
@@ -56,7 +55,7 @@ class SectionSubject:
 @cache
 def run_of(task: str) -> Path:
     """Return the folder of a real run of seconds; one for each task and process."""
-    folder = _folder()
+    folder = new_folder()
     told = processes.ask(
         "finetune.testing.tiny",
         str(folder),
@@ -68,12 +67,6 @@ def run_of(task: str) -> Path:
         last = (told.stderr.strip().splitlines() or [told.ending])[-1]
         raise NotChecked(f"a run to try it with came to nothing: {last}")
     return Path(told.answer["run"])
-
-
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="finetune-check-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _builds_blocks(subject: SectionSubject) -> None:
@@ -113,4 +106,4 @@ _RULES = (
 RULES = tuple(
     Rule(name=name, kind="section", expects=expects, read=_SECTION, hold=hold) for name, expects, hold in _RULES
 )
-"""What every section is held against, with runs of one label and of values."""
+"""What every section is held against, with a run of each task."""

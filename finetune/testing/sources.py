@@ -7,18 +7,17 @@ gone on with. Nothing else makes pictures, because that may take long.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from finetune.testing.folders import new_folder
 from finetune.testing.processes import Told, ask
 from finetune.testing.published import Published, archive_of, publishing
 from finetune.testing.rules import Broken, Case, NotChecked
@@ -28,6 +27,7 @@ _LIMIT_S = 900.0
 _MOST_NAMED = 5
 _GIVE_DATA = "give a small copy with --data, or data= of the Case"
 _GIVE_NAME = "give --name, or name= of the Case"
+NOT_LOADED = "it could not be loaded; see the rule 'loads'"
 NOTHING_DOWNLOADED = "it downloads nothing by way of finetune.download"
 GIVE_ARCHIVES = "give small stand-ins for its archives, by their names, with archives= of the Case"
 
@@ -81,9 +81,7 @@ class SourceSubject:
     @cached_property
     def folder(self) -> Path:
         """A folder for caches, which goes when this process ends."""
-        folder = Path(tempfile.mkdtemp(prefix="finetune-check-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return folder
+        return new_folder()
 
     @property
     def data(self) -> Path | None:
@@ -115,7 +113,24 @@ class SourceSubject:
     def elsewhere(self) -> Loaded:
         """A load in a second process, with another hash seed, and the cache that the first has left."""
         self.first  # noqa: B018 - the cache is filled by it, or this raises what is wrong with it
-        return loaded(self.ask("whole", hash_seed=2).answer["loads"][0])
+        return only(self.ask("whole", hash_seed=2))
+
+    @cached_property
+    def resumed(self) -> Told | None:
+        """A load with what a killed one has left; None where no file is made, and so no half of anything.
+
+        It was killed when its second file was about to be written, or else its first.
+        """
+        for number in (2, 1):
+            cache = f"killed at file {number}"
+            if self.ask(cache, kill_at_file=number).status == -signal.SIGKILL:
+                return self.ask(cache, hash_seed=2)
+        return None
+
+    @cached_property
+    def anew(self) -> Loaded:
+        """A load in a second process with an empty cache, which may take long: asked for only where it has to be."""
+        return only(self.ask("anew", hash_seed=2))
 
     @cached_property
     def first(self) -> Loaded:
@@ -132,7 +147,7 @@ class SourceSubject:
         self.refuse_untried()
         answer = self.twice.answer
         if answer is None or "dataset" not in answer["loads"][number]:
-            raise NotChecked("it could not be loaded; see the rule 'loads'")
+            raise NotChecked(NOT_LOADED)
         return loaded(answer["loads"][number])
 
     def refuse_untried(self) -> None:
@@ -143,7 +158,7 @@ class SourceSubject:
             if self.spec.needs_data:
                 raise NotChecked(_GIVE_DATA)
         answer = self.twice.answer or {}
-        failed = [load for load in answer.get("loads", ()) if "dataset" not in load]
+        failed = [load for load in answer.get("loads", ()) if not load.keys() & {"dataset", "unimportable"}]
         if missing := next((load["no_stand_in"] for load in failed if "no_stand_in" in load), ""):
             raise NotChecked(f"it downloads {missing}: {GIVE_ARCHIVES}")
         if failed and answer["asked"]:
@@ -236,10 +251,19 @@ def loaded(load: Mapping[str, Any]) -> Loaded:
     return Loaded(load["dataset"], tuple(load["changed"]))
 
 
+def only(told: Told) -> Loaded:
+    """Return the one load that a process told of; raise ``Broken`` where it failed, or the process with it."""
+    if told.answer is None:
+        raise Broken(f"that {told.ending}")
+    return loaded(told.answer["loads"][0])
+
+
 def problem_of(load: Mapping[str, Any]) -> str:
     """Return what a load came to instead of a data set."""
     if "no_stand_in" in load:
         return f"that it downloads {load['no_stand_in']}"
+    if "unimportable" in load:
+        return f"that {load['unimportable']}"  # as the rule 'functions-can-be-called' says it
     return f"{load['error']}: {load['text']}" if load["error"] else str(load["text"])
 
 

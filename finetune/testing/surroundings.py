@@ -23,7 +23,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-OURS = ("finetune", "finetune_export")
+_WATCHED = sys.stdlib_module_names | {"finetune", "finetune_export"}
+"""The packages whose functions are watched."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _NO_FILES = ("/dev/", "/proc/")
 _CHILDREN = ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec")
@@ -31,7 +32,10 @@ _CHILDREN = ("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The process at one moment: what is around a plugin's code, by what people call it."""
+    """The process at one moment: what is around a plugin's code, by what people call it.
+
+    ``facts`` are compared by value, ``functions`` by identity.
+    """
 
     facts: Mapping[str, object]
     functions: Mapping[str, object]
@@ -45,8 +49,11 @@ class Surroundings:
         """Return what is no longer as it was ``before``, each in a few words."""
         old, new = before.facts, self.facts
         changed = [name for name in {**old, **new} if old.get(name) != new.get(name) and _was_seen(name, old)]
-        replaced = [name for name, function in before.functions.items() if self.functions.get(name) is not function]
-        return [*changed, *replaced]
+        return [*changed, *self.replaced(before)]
+
+    def replaced(self, before: Surroundings) -> list[str]:
+        """Return the functions that are not those from ``before``."""
+        return [name for name, function in before.functions.items() if self.functions.get(name) is not function]
 
 
 def _was_seen(name: str, before: Mapping[str, object]) -> bool:
@@ -73,7 +80,7 @@ def _name_of(number: int) -> str:
 
 def _functions() -> Iterator[tuple[str, object]]:
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in (*sys.stdlib_module_names, *OURS) and isinstance(module, ModuleType):
+        if name.partition(".")[0] in _WATCHED and isinstance(module, ModuleType):
             for attribute, value in list(vars(module).items()):
                 if callable(value) and not attribute.startswith("_"):
                     yield f"{name}.{attribute}", value
@@ -116,9 +123,10 @@ class Watch:
         elif event in _CHILDREN:
             self.children.append(_child(arguments))
         elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
-            self._resolve(arguments[0])
+            refuse_name(arguments[0], self.asked)
         elif event == "socket.connect":
-            self._connect(*arguments)
+            connection, address = arguments
+            refuse_address(connection, address, self.asked)
 
     def _write(self, path: str | bytes | os.PathLike[Any], before: Callable[[Path], None] | None = None) -> None:
         file = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 - a link is written as itself
@@ -127,16 +135,20 @@ class Watch:
                 before(file)
             self.written.append(file)
 
-    def _resolve(self, host: object) -> None:
-        name = host.decode() if isinstance(host, bytes) else host
-        if name not in (None, "", *LOOPBACK):
-            self.asked.append(str(name))
-            raise socket.gaierror(socket.EAI_AGAIN, f"there is no network while a plugin is checked: {name}")
 
-    def _connect(self, connection: socket.socket, address: Any) -> None:
-        if connection.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK:
-            self.asked.append(str(address[0]))
-            raise ConnectionRefusedError(f"there is no network while a plugin is checked: {address[0]}")
+def refuse_name(host: object, asked: list[str]) -> None:
+    """Add a host beyond this machine to those that were ``asked`` for, and fail as if the cable were pulled."""
+    name = host.decode() if isinstance(host, bytes) else host
+    if name not in (None, "", *LOOPBACK):
+        asked.append(str(name))
+        raise socket.gaierror(socket.EAI_AGAIN, f"there is no network while a plugin is checked: {name}")
+
+
+def refuse_address(connection: socket.socket, address: Any, asked: list[str]) -> None:
+    """Do the same for an address that a connection is made to."""
+    if connection.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK:
+        asked.append(str(address[0]))
+        raise ConnectionRefusedError(f"there is no network while a plugin is checked: {address[0]}")
 
 
 def _child(arguments: tuple[Any, ...]) -> str:

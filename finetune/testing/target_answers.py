@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune.plugins.calling import reason
-from finetune.testing.rules import Broken, NotChecked, Rule
+from finetune.testing.rules import Broken, NotChecked, Rule, fault
 from finetune.testing.target_subject import TargetSubject
 from finetune.types import Task
 
@@ -22,8 +21,8 @@ def _answers(subject: TargetSubject) -> None:
     for paths in (pictures, pictures[:1], pictures[:3]):
         try:
             answers = artifact.answers(paths)
-        except Exception as error:
-            raise Broken(f"{reason(error)} for {_counted(paths)}") from error
+        except BaseException as error:  # of the plugin's, whatever it is
+            raise Broken(f"{fault(error)} for {_counted(paths)}") from error
         if problem := _form_problem(answers, len(paths), len(subject.trained().contract.labels)):
             raise Broken(f"{problem} for {_counted(paths)}")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from finetune.errors import FinetuneError
-from finetune.testing.backbone_watching import first_line
 from finetune.testing.rules import Broken, Rule
 from finetune.testing.target_subject import TargetSubject
+from finetune.testing.watching import changes, first_line
 from finetune.types import Artifact
 from finetune_export import Contract, Predictor, read_contract
 
@@ -69,8 +69,8 @@ def _leaves_the_network_alone(subject: TargetSubject) -> None:
 
 def _leaves_the_process_alone(subject: TargetSubject) -> None:
     _ = subject.artifact()
-    seen = subject.exported().seen
-    if changed := (*seen.changed, *(["the state of torch's random generator"] if seen.drew else [])):
+    seen, again = subject.exported().seen, subject.again.seen
+    if changed := [*changes(seen, again), *(["the state of torch's random generator"] if again.drew else [])]:
         raise Broken(f"that it changes {', '.join(changed)}")
 
 
@@ -127,7 +127,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _exports_the_same_again(subject: TargetSubject) -> None:
     _ = subject.artifact()
-    again = subject.export("single-label").artifact
+    again = subject.again.artifact
     if not isinstance(again, Artifact):
         raise Broken("no artifact the second time")
     if not np.array_equal(again.answers(subject.trained().valid), subject.answers):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,11 @@ from finetune.config import RunConfig
 from finetune.errors import FinetuneError, PluginError
 from finetune.networks.network import Network
 from finetune.plugins import Plugins, load_function
-from finetune.plugins.calling import reason
 from finetune.reporting import SILENT
-from finetune.testing.backbone_watching import Watched, sheltered, watched
-from finetune.testing.rules import Case, NotChecked
+from finetune.testing.folders import new_folder
+from finetune.testing.rules import Case, NotChecked, fault
 from finetune.testing.target_training import Trained, trained
+from finetune.testing.watching import Watched, sheltered, watched
 from finetune.types import Artifact, ExportRequest, ExportTarget, Task, Verification
 from finetune.verification import verify
 
@@ -56,13 +54,22 @@ class TargetSubject:
     target: ExportTarget
     plugins: Plugins
     case: Case
-    exports: dict[Task, Exported] = field(default_factory=dict, compare=False, repr=False)
 
     def exported(self, task: Task = "single-label") -> Exported:
         """Return what came of the export of the model of a task; it is exported once."""
-        if task not in self.exports:
-            self.exports[task] = self.export(task)
-        return self.exports[task]
+        if task not in self._exports:
+            self._exports[task] = self._export(task)
+        return self._exports[task]
+
+    @cached_property
+    def _exports(self) -> dict[Task, Exported]:
+        return {}
+
+    @cached_property
+    def again(self) -> Exported:
+        """What came of a second export of the single-label model, when all it needs had been imported."""
+        _ = self.exported()
+        return self._export("single-label")
 
     def artifact(self, task: Task = "single-label") -> Artifact:
         """Return the artifact of a task; raises ``NotChecked`` where there is none."""
@@ -77,15 +84,16 @@ class TargetSubject:
         artifact = self.artifact()
         try:
             return artifact.answers(self.trained().valid)
-        except Exception as error:
+        except BaseException as error:  # of the plugin's, whatever it is
+            fault(error)
             raise NotChecked("it does not answer; see the rule 'answers'") from error
 
     def trained(self, task: Task = "single-label") -> Trained:
         """Return the model of a task that was trained for this process."""
         return trained(task)
 
-    def export(self, task: Task) -> Exported:
-        """Export the model of a task once more, into a folder of its own."""
+    def _export(self, task: Task) -> Exported:
+        """Export the model of a task, into a folder of its own."""
         model = self.trained(task)
         network = model.network(self.plugins)
         request = self._request(model, network)
@@ -99,8 +107,8 @@ class TargetSubject:
         with watched(SEED) as seen:
             try:
                 artifact = load_function(self.target.export, f"The target '{self.target.name}'")(request)
-            except Exception as error:  # of the plugin's, whatever it is
-                problem, refused = reason(error), isinstance(error, FinetuneError)
+            except BaseException as error:  # of the plugin's, whatever it is
+                problem, refused = fault(error), isinstance(error, FinetuneError)
         seen.called = (*called, *seen.called)
         after = contents(files)
         return Exported(
@@ -114,8 +122,7 @@ class TargetSubject:
         )
 
     def _request(self, model: Trained, network: Network) -> ExportRequest:
-        root = Path(tempfile.mkdtemp(prefix="finetune-conformance-"))
-        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        root = new_folder()
         (root / FOLDER).mkdir()
         onnx, *training = (Path(shutil.copy(path, root)) for path in (model.onnx, *model.train))  # it may damage them
         return ExportRequest(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import csv
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +21,8 @@ from finetune.networks.weights import load_network
 from finetune.plugins import Plugins
 from finetune.run_folder import WEIGHTS
 from finetune.targets.to_onnx import Deployed
-from finetune.testing.backbone_watching import sheltered
+from finetune.testing.folders import new_folder
+from finetune.testing.watching import sheltered
 from finetune.types import Task
 from finetune_export import Contract, read_contract
 from finetune_export.image import read_pixels
@@ -81,8 +79,7 @@ class Trained:
 @cache
 def trained(task: Task) -> Trained:
     """Return the model of a task; it is trained when it is first asked for, and goes when the process ends."""
-    root = Path(tempfile.mkdtemp(prefix="finetune-conformance-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    root = new_folder()
     parts = {part: tuple(_drawn(root, part, count)) for part, count in PER_COLOUR.items()}
     options: RunOptions = {**OPTIONS, "task": task, "label_col": COLUMNS[task], "out": root / "runs"}
     options["data"] = _table(root, task, parts)

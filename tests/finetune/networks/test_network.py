@@ -212,6 +212,18 @@ def test_a_body_without_features_is_refused(body, text):
     assert "\n" not in str(broken.value)
 
 
+def test_a_module_that_is_there_twice_is_as_it_was_after_its_form_was_asked_for():
+    shared = nn.Conv2d(3, 3, 3, padding=1)
+    body = nn.Sequential(shared, nn.Sequential(shared), nn.BatchNorm2d(3))
+    body[2].weight = shared.bias  # and a tensor that two modules share
+    before = {key: tensor.clone() for key, tensor in body.state_dict().items()}
+
+    assert output_form(body, 8).shape == (2, 3, 8, 8)
+
+    assert body[2].weight is shared.bias
+    assert all(torch.equal(before[key], tensor) for key, tensor in body.state_dict().items())
+
+
 # ── parameter groups ────────────────────────────────────────────────────────────────────────────────
 
 

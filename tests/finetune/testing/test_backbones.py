@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import pydoc
+import gc
+import json
 import re
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -116,24 +118,24 @@ def test_it_is_tried_at_the_smallest_size_that_it_takes_or_at_the_one_that_is_as
     assert BackboneSubject(tiny(), replace(CASE, image_size_px=40)).images.shape == (3, 3, 40, 40)
 
 
+def test_libraries_that_a_backbone_imports_in_its_function_may_change_the_process(restored: None) -> None:
+    assert found("leaves-the-process-alone", tiny("importing")).message == ""
+
+
+def test_a_network_is_let_go_after_the_last_rule() -> None:
+    subject = BackboneSubject(tiny(), CASE)
+    network = weakref.ref(subject.network)
+    Check(rule=RULES[0], subject="it", thing=subject, is_last=True).run()
+    gc.collect()
+    assert network() is None
+
+
 def test_trying_a_backbone_leaves_the_process_as_it_was() -> None:
     state, folder = torch.get_rng_state(), Path.cwd()
     found("starts-from-the-seed", tiny("moving"))
     assert torch.equal(torch.get_rng_state(), state)
     assert Path.cwd() == folder
     assert torch.is_grad_enabled()
-
-
-@pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
-def test_what_a_rule_says_to_read_is_there(rule) -> None:
-    documented = pydoc.locate(rule.read)
-    assert documented is not None
-    assert documented.__doc__
-
-
-def test_rules_have_names_of_their_own() -> None:
-    assert len(BY_NAME) == len(RULES)
-    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.name) and rule.kind == "backbone" for rule in RULES)
 
 
 # ── what is broken ──────────────────────────────────────────────────────────────────────────────────
@@ -196,12 +198,13 @@ FETCHES = (
     ("functions", "what"),
     [
         ({"find": "find_online"}, "that find asks for weights.example.org"),
-        ({"find": "find_nothing", "fetch": "fetch_nothing"}, f"{Path('tiny.safetensors')!r} from fetch"),
+        ({"find": "find_nothing", "fetch": "fetch_nothing"}, "{path!r} from fetch"),
     ],
     ids=["online", "no file"],
 )
 def test_functions_that_find_or_fetch_otherwise_are_told_so(functions: dict[str, str], what: str) -> None:
     own = weights(**{name: f"broken.backbones:{function}" for name, function in functions.items()})
+    what = what.format(path=Path("tiny.safetensors"))  # as it is written by now: fastcore changes it
     assert found("fetches-its-weights", tiny(weights=own)).message == (
         f"backbone 'tiny' breaks the rule 'fetches-its-weights': expected {FETCHES}; found {what}. "
         f"Read: python -m pydoc {WEIGHTS}"
@@ -233,6 +236,10 @@ NETWORKS = {
         *("leaves-the-process-alone", "that building it changes nothing else in the process"),
         "that it changes the working directory, whether torch records gradients",
         "finetune.testing.surroundings",
+    ),
+    "deaf": (
+        *("leaves-the-process-alone", "that building it changes nothing else in the process"),
+        *("that it changes json.dumps, the handler of SIGUSR1", "finetune.testing.surroundings"),
     ),
     "seeded": ("starts-from-the-seed", SEEDED, "the same weights for another seed", MODEL),
     "doubled": (
@@ -303,7 +310,8 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("build", NETWORKS)
-def test_a_network_that_breaks_a_rule_is_told_which_and_how(build: str) -> None:
+def test_a_network_that_breaks_a_rule_is_told_which_and_how(build: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("json.dumps", json.dumps)  # which one of them replaces for good
     rule, expected, what, read = NETWORKS[build]
     finding = found(rule, tiny(build))
     assert finding.verdict == "failed"
@@ -328,6 +336,11 @@ def test_a_network_whose_shapes_depend_on_numbers_takes_no_head() -> None:
         "backbone 'tiny' breaks the rule 'takes-a-head': expected a body of known width, whose shapes can be told "
         "without numbers (on torch's meta device); found The body fails on a 32 px image: "
     )
+
+
+def test_a_network_that_ends_the_process_takes_no_head() -> None:
+    finding = found("takes-a-head", tiny("exiting"))
+    assert (finding.verdict, "found SystemExit: 0. Read" in finding.message) == ("failed", True)
 
 
 def test_a_network_that_onnx_cannot_hold_is_found() -> None:

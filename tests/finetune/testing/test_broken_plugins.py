@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import pydoc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finetune.testing import Finding, Rule, callbacks, commands, datasets, downloads, metrics, plugin, sections
+from finetune.testing import Finding
 
 from .broken.defects import IN_MODULE, METADATA, REGISTERED, Defect
 from .broken.loads import LOADS
-
-RULES = (
-    *plugin.RULES,
-    *datasets.RULES,
-    *datasets.RECIPE_RULES,
-    *downloads.RULES,
-    *metrics.RULES,
-    *commands.RULES,
-    *callbacks.RULES,
-    *sections.RULES,
-)
 
 
 def by_name(defects: tuple[Defect, ...]) -> Any:
@@ -121,13 +109,3 @@ def test_a_name_that_another_plugin_has_as_well_is_told_to_the_one_that_keeps_it
         "finetune-strays 1.2 is set aside: the dataset name 'pets' is taken by finetune-pets 1.2. "
         "Read: python -m pydoc finetune.plugins"
     )
-
-
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind}-{rule.name}")
-def test_what_a_rule_points_to_can_be_read(rule: Rule) -> None:
-    assert (getattr(pydoc.locate(rule.read), "__doc__", "") or "").strip()
-
-
-def test_a_rule_is_named_once_for_each_kind() -> None:
-    names = [(rule.kind, rule.name) for rule in RULES]
-    assert len(set(names)) == len(names)

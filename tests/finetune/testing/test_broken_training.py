@@ -78,6 +78,12 @@ def test_a_callback_that_breaks_is_told_and_the_rest_is_not_checked(
             "(finetune-coach 1.2) is broken: a row of a table has other columns than the 2 of its header.",
         ),
         (
+            "builds-blocks",
+            (SAID, f'    if records.task == "multi-label":\n        raise SystemExit(0)\n{SAID}'),
+            "expected blocks that a page can show, or none; found of a run of multi-label: The section 'coach' "
+            "(finetune-coach 1.2) failed: SystemExit: 0. FINETUNE_DEBUG=1 shows where.",
+        ),
+        (
             "is-the-same-again",
             (
                 SAID,
@@ -91,7 +97,7 @@ def test_a_callback_that_breaks_is_told_and_the_rest_is_not_checked(
             "expected that the run's folder is left as it is; found that it changes coach.txt.",
         ),
     ],
-    ids=["row", "turn", "file"],
+    ids=["row", "task", "turn", "file"],
 )
 def test_a_fault_of_a_section_is_found(
     rule: str,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import signal
 import time
 import urllib.request
 from dataclasses import replace
@@ -95,6 +97,18 @@ def moving(backbone: Backbone, image_size_px: int) -> BackboneModel:
     return cut(Tiny())
 
 
+def importing(backbone: Backbone, image_size_px: int) -> BackboneModel:
+    import broken.heavy  # type: ignore[import-not-found] # noqa: F401
+
+    return cut(Tiny())
+
+
+def deaf(backbone: Backbone, image_size_px: int) -> BackboneModel:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    json.dumps = len  # type: ignore[assignment]
+    return cut(Tiny())
+
+
 def seeded(backbone: Backbone, image_size_px: int) -> BackboneModel:
     torch.manual_seed(0)
     return cut(Tiny())
@@ -172,6 +186,15 @@ def locked(backbone: Backbone, image_size_px: int) -> BackboneModel:
 
 
 # ── answers ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Exiting(nn.Module):
+    def forward(self, _features: Tensor) -> Tensor:
+        raise SystemExit(0)
+
+
+def exiting(backbone: Backbone, image_size_px: int) -> BackboneModel:
+    return cut(Tiny(), Exiting())
 
 
 class Noisy(nn.Module):

@@ -36,7 +36,17 @@ TIME = "to be imported within 10 s"
 STILL = "that importing it starts no thread and no process"
 NOWHERE = "that importing it writes no file and asks for no address"
 
+UNWARNED = "to be loaded without a warning"
+
 IN_MODULE = (
+    in_module(
+        "a warning at import",
+        "draws-no-warnings",
+        "import warnings; warnings.warn('it is old', DeprecationWarning, stacklevel=2)",
+        UNWARNED,
+        "'DeprecationWarning: it is old'",
+        "finetune.hookspecs",
+    ),
     in_module(
         "os._exit",
         "comes-in-time",
@@ -169,6 +179,14 @@ IN_MODULE = (
         WHOLE,
     ),
     Defect(
+        name="a warning in a hook",
+        rule="draws-no-warnings",
+        expected=UNWARNED,
+        found="'UserWarning: soon'",
+        read="finetune.hookspecs",
+        edits={"hooks.py": ("    register(Command(", '    __import__("warnings").warn("soon")\n    register(Command(')},
+    ),
+    Defect(
         name="grows",
         rule="registers-the-same-twice",
         expected="the same things each time its hooks are called",
@@ -279,7 +297,7 @@ REGISTERED = (
         name="an integer",
         rule="returns-a-number",
         subject="metric 'worst-recall' of single-label",
-        expected="a finite float where pictures and answers leave nothing undefined",
+        expected="a finite float of three labels or values, where nothing is undefined",
         found="int 1",
         read="finetune.types.Metric",
         edits={"measuring.py": ("return float(min(", "return int(min(")},
@@ -297,10 +315,31 @@ REGISTERED = (
         name="changes its input",
         rule="changes-nothing",
         subject="metric 'worst-recall' of single-label",
-        expected="that answers and targets are left as they are",
+        expected="that answers, targets and thresholds are left as they are",
         found="that it changes the answers it is given",
         read="finetune.types.Metric",
         edits={"measuring.py": ("    given = ", "    answered.answers.sort(axis=0)\n    given = ")},
+    ),
+    Defect(
+        name="changes its thresholds",
+        rule="changes-nothing",
+        subject="metric 'worst-recall' of multi-label",
+        expected="that answers, targets and thresholds are left as they are",
+        found="that it changes the thresholds it is given",
+        read="finetune.types.Metric",
+        edits={
+            "hooks.py": ('("single-label",)', '("multi-label",)'),
+            "measuring.py": ("    given = ", "    answered.thresholds[:] = 1\n    return 1.0\n    given = "),
+        },
+    ),
+    Defect(
+        name="ends the process",
+        rule="returns-a-number",
+        subject="metric 'worst-recall' of single-label",
+        expected="a finite float of three labels or values, where nothing is undefined",
+        found="SystemExit: 0",
+        read="finetune.types.Metric",
+        edits={"measuring.py": ("    given = ", "    raise SystemExit(0)\n    given = ")},
     ),
     Defect(
         name="looks at the order",
@@ -328,6 +367,15 @@ REGISTERED = (
         found="folder without a type",
         read="finetune.types.Command",
         edits={"counting.py": ("folder: Path", "folder")},
+    ),
+    Defect(
+        name="an option called help",
+        rule="shows-its-help",
+        subject="command 'count-pets'",
+        expected="its help for --help, and nothing done",
+        found="that the command runs",
+        read="finetune.types.Command",
+        edits={"counting.py": ("folder: Path, *, ", "folder: Path = Path(), *, help: bool = False, ")},
     ),
 )
 """Faults of what it registers."""

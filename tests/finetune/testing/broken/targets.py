@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -101,6 +102,21 @@ def seeding(request: ExportRequest) -> Artifact:
     return sound(request)
 
 
+def importing(request: ExportRequest) -> Artifact:
+    import broken.heavy  # type: ignore[import-not-found] # noqa: F401
+
+    return sound(request)
+
+
+def deaf(request: ExportRequest) -> Artifact:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    return sound(request)
+
+
+def exiting(request: ExportRequest) -> Artifact:
+    raise SystemExit(0)
+
+
 def talking(request: ExportRequest) -> Artifact:
     print("Converting … done")  # noqa: T201
     return sound(request)
@@ -161,6 +177,13 @@ imprecise = answering(lambda answers: (answers + np.float32(0.01) * (0.25 - answ
 def drifting(request: ExportRequest) -> Artifact:
     count = iter(range(1000))
     return answering(lambda answers: answers + np.float32(1e-6) * next(count))(request)
+
+
+def answering_no_more(request: ExportRequest) -> Artifact:
+    def answers(paths: Sequence[Path]) -> Answers:
+        raise SystemExit(0)
+
+    return replace(sound(request), answers=answers)
 
 
 def different_each_time(request: ExportRequest) -> Artifact:

@@ -7,6 +7,7 @@ import io
 import os
 import random
 import shutil
+import signal
 import socket
 import tempfile
 import warnings
@@ -19,7 +20,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from finetune.testing.surroundings import LOOPBACK, Surroundings
+from finetune.testing.surroundings import Surroundings, refuse_address, refuse_name
 
 CACHES = ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "TMPDIR")
 """Variables that say where caches and temporary files go."""
@@ -31,7 +32,8 @@ class Watched:
 
     ``stdout`` and ``stderr`` are what it printed, ``called`` the hosts that it tried to reach, ``left`` the files that
     it left in the working folder, in caches and among temporary files, and ``changed`` what of the process it left
-    other than it was; ``drew`` is whether it took numbers from torch's random generator, or seeded it.
+    other than it was, ``replaced`` the functions among it; ``drew`` is whether it took numbers from
+    torch's random generator, or seeded it.
     """
 
     stdout: str = ""
@@ -39,6 +41,7 @@ class Watched:
     called: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     drew: bool = False
 
 
@@ -67,9 +70,19 @@ def watched(seed: int = 0) -> Iterator[Watched]:
         finally:
             found.stdout, found.stderr, found.called = out.getvalue(), err.getvalue(), tuple(dict.fromkeys(called))
             set_otherwise = [name for name, value in _settings().items() if value != settings[name]]
-            found.changed = (*Surroundings.now().changes(before), *set_otherwise)
+            after = Surroundings.now()
+            found.changed, found.replaced = (*after.changes(before), *set_otherwise), tuple(after.replaced(before))
             found.drew = not torch.equal(torch.get_rng_state(), state)
             found.left = tuple(sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()))
+
+
+def changes(first: Watched, second: Watched) -> list[str]:
+    """Return what of the process a function changes, of two calls of it.
+
+    The first call imports libraries, which may change much, as onnxruntime.quantization does with ``sys.path``; so the
+    second tells. Only functions are of the first as well: nobody puts them back in between.
+    """
+    return list(dict.fromkeys((*first.replaced, *second.changed)))
 
 
 def first_line(text: str) -> str:
@@ -84,15 +97,11 @@ def pulled_network() -> Iterator[list[str]]:
     tried: list[str] = []
 
     def resolve_here(host: Any, *args: Any, **options: Any) -> Any:
-        if host in (None, "", *LOOPBACK):
-            return resolve(host, *args, **options)
-        tried.append(str(host))
-        raise socket.gaierror(socket.EAI_AGAIN, f"there is no network while a plugin is checked: {host}")
+        refuse_name(host, tried)
+        return resolve(host, *args, **options)
 
     def connect_here(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK:
-            tried.append(str(address[0]))
-            raise ConnectionRefusedError(f"there is no network while a plugin is checked: {address[0]}")
+        refuse_address(self, address, tried)
         connect(self, address)
 
     with mock.patch("socket.getaddrinfo", resolve_here), mock.patch("socket.socket.connect", connect_here):
@@ -127,6 +136,7 @@ def _settings() -> dict[str, Any]:
 def _put_back() -> Iterator[None]:
     here, state, numbers = Path.cwd(), random.getstate(), np.random.get_state()
     dtype, recording, threads = _settings().values()
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     try:
         with torch.random.fork_rng(devices=[]):
             yield
@@ -137,3 +147,6 @@ def _put_back() -> Iterator[None]:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(recording)
         torch.set_num_threads(threads)
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
