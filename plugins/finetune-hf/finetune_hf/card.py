@@ -11,9 +11,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from huggingface_hub import CardData, EvalResult, ModelCard, ModelCardData
 
+from finetune.errors import ModelError
 from finetune.types import Task
 from finetune_export import Contract
 from finetune_hf.finished import CARD, Finished
@@ -35,17 +37,26 @@ _TITLES: Mapping[Task, str] = {
 
 
 def card(found: Finished, name: str) -> str:
-    """Return ``README.md`` for a finished run whose model will be called ``name`` on the hub."""
+    """Return ``README.md`` for a finished run whose model will be called ``name`` on the hub.
+
+    Raises ``ModelError`` where the target's card is damaged.
+    """
     contract = found.contract
     facts = _front_matter(found, name)
     if found.folder:
-        content = (found.folder / CARD).read_text(encoding="utf-8")
-        written = ModelCard(content, ignore_metadata_errors=True)
+        written = _written(found.folder / CARD)
         body = written.text.replace(PLACEHOLDER, name)
         _keep_licence(written.data, facts)
     else:
         body = _body(found, name)
     return "\n\n".join([f"---\n{facts.to_yaml()}\n---", body.strip(), _licences(contract)]) + "\n"
+
+
+def _written(path: Path) -> ModelCard:
+    try:
+        return ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=True)
+    except Exception as error:  # not UTF-8, no YAML, or not as the hub has it
+        raise ModelError(f"{path} is damaged: it is no card as the target 'hf' writes it. Export it again.") from error
 
 
 def _keep_licence(written: CardData, facts: ModelCardData) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any
 
 from finetune.errors import DataError
 from finetune.types import Part
+from finetune_hf.front_matter import NOTHING, text_of
+from finetune_hf.patterns import Matcher, matcher, matches
 
 PARTS: dict[str, Part] = {
     "train": "train",
@@ -27,12 +30,11 @@ PARTS: dict[str, Part] = {
     "evaluation": "test",
 }
 """What a split is to a run, by the names that the hub takes for it."""
-CARD = "README.md"
 DEFAULT = "default"
+_YES = ("true", "True", "TRUE")
 MOST_NAMES = 12
+MOST_PATTERNS = 1000
 _SPLIT_IN_NAME = re.compile(rf"(?:^|[-._ ])({'|'.join(PARTS)})(?=[-._ \d]|$)", re.IGNORECASE)
-_WILDCARD = re.compile(r"\*\*/|\*\*|\*|\?|\[[^/\]]+\]")
-_MEANING = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 Splits = Mapping[str | None, Sequence[str]]
 """The names of files, by that of their split; None where they are of none."""
@@ -44,19 +46,21 @@ def choose_configuration(
     """Return the Parquet files of one configuration: the wanted one, the only one there is, or the default.
 
     ``card`` is the front matter of the set's card, {} for none. Nothing is returned where the card says that the
-    configuration has other files. Raises ``DataError`` where there are several; ``next_step`` says how to choose.
+    configuration has other files. Raises ``DataError`` where there are several, of which ``next_step`` says how to
+    choose, and where the card's patterns are none.
     """
     parquet = sorted(name for name in files if name.endswith(".parquet"))
-    found = {name: _files_of(entry, parquet) for name, entry in _stated(card).items()} or _by_folder(parquet)
-    if not found:
+    stated, by_folder = _stated(card), _by_folder(parquet)
+    names = list(stated or by_folder)
+    if not names:
         return {}
-    wanted = wanted or (next(iter(found)) if len(found) == 1 else default_in(card) or DEFAULT)
-    if wanted not in found:
-        listed = ", ".join(list(found)[:MOST_NAMES])
+    wanted = wanted or (names[0] if len(names) == 1 else default_in(card) or DEFAULT)
+    if wanted not in names:
+        listed = ", ".join(names[:MOST_NAMES])
         raise DataError(
             f"{where} holds several configurations, {listed}, and not '{wanted}'. Choose one with {next_step}."
         )
-    return found[wanted]
+    return _files_of(stated[wanted], parquet) if stated else by_folder[wanted]
 
 
 def configurations_in(card: Mapping[str, Any]) -> tuple[str, ...]:
@@ -66,23 +70,7 @@ def configurations_in(card: Mapping[str, Any]) -> tuple[str, ...]:
 
 def default_in(card: Mapping[str, Any]) -> str | None:
     """Return the configuration that a card says is the default; None where it does not, and it may be 'default'."""
-    return next((name for name, entry in _stated(card).items() if entry.get("default") is True), None)
-
-
-def front_matter(card: Path) -> Mapping[str, Any]:
-    """Return what a set's card states at its top; {} where there is no card, or nothing that can be read."""
-    from huggingface_hub import DatasetCard
-
-    try:
-        return vars(DatasetCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data)
-    except Exception:  # not there, or no YAML: then nothing is stated
-        return {}
-
-
-def licence_in(card: Mapping[str, Any]) -> str:
-    """Return the licence that a card states, or 'unknown'."""
-    stated = card.get("license")
-    return ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated or "unknown")
+    return next((name for name, entry in _stated(card).items() if entry.get("default") in _YES), None)
 
 
 def split_in(name: str) -> str | None:
@@ -124,39 +112,40 @@ def _stated(card: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return the entries of the block ``configs`` by name; what is none is as if it were not there."""
     entries = card.get("configs")
     entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    return {str(entry.get("config_name", DEFAULT)): entry for entry in entries}
+    named = [(entry.get("config_name", DEFAULT), entry) for entry in entries]
+    return {name: entry for name, entry in named if text_of(name) and isinstance(entry.get("data_dir", ""), str)}
 
 
 def _files_of(entry: Mapping[str, Any], files: Sequence[str]) -> Splits:
     """Return a configuration's files: by its patterns, or where it states none, by the names in its folder."""
-    folder = str(entry.get("data_dir") or "").strip("./")
+    folder = (text_of(entry.get("data_dir")) or "").strip("./")
     prefix = f"{folder}/" if folder else ""
-    if not entry.get("data_files"):
+    if entry.get("data_files", "") in NOTHING:
         return _by_name(name for name in files if name.startswith(prefix))
-    found: dict[str | None, list[str]] = {}
-    for split, patterns in _patterns(entry["data_files"]):
-        matching = [re.compile(_expression(prefix + pattern.removeprefix("./"))) for pattern in patterns]
-        names = [name for name in files if any(each.fullmatch(name) for each in matching)]
-        if names:
-            found.setdefault(split, []).extend(names)
-    return found
+    wanted: dict[str, list[Matcher]] = {}
+    for split, pattern in _patterns(entry["data_files"]):
+        wanted.setdefault(split, []).append(matcher(prefix + pattern.removeprefix("./")))
+    found = {split: [name for name in files if any(matches(each, name) for each in wanted[split])] for split in wanted}
+    return {split: names for split, names in found.items() if names}
 
 
-def _patterns(stated: Any) -> Iterator[tuple[str, list[str]]]:
-    """Yield each split with its patterns; patterns without a split are those of 'train', as on the hub."""
+def _patterns(stated: object) -> Iterable[tuple[str, str]]:
+    """Return the patterns with their splits, each once; raise ``DataError`` where there are too many."""
+    pairs = list(islice(_pairs(stated), MOST_PATTERNS + 1))
+    if len(pairs) > MOST_PATTERNS:
+        raise DataError(
+            f"The card names a configuration's files by more than {MOST_PATTERNS} patterns. Download the set, write "
+            "fewer into the card of the copy, and give --data DIR."
+        )
+    return dict.fromkeys((split, path) for split, path in pairs if text_of(split) and text_of(path))
+
+
+def _pairs(stated: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield splits with paths, whatever they are; patterns without a split are those of 'train', as on the hub."""
     if isinstance(stated, dict):
         stated = [{"split": split, "path": path} for split, path in stated.items()]
     for each in stated if isinstance(stated, list) else [stated]:
         of_split = each if isinstance(each, dict) else {"path": each}
         path = of_split.get("path")
-        yield str(of_split.get("split", "train")), [str(name) for name in (path if isinstance(path, list) else [path])]
-
-
-def _expression(pattern: str) -> str:
-    """Return a pattern of paths as a regular expression: ``*`` stays in its folder, ``**`` does not."""
-    found, end = "", 0
-    for wildcard in _WILDCARD.finditer(pattern):
-        literal, sign = pattern[end : wildcard.start()], wildcard[0]
-        found += re.escape(literal) + _MEANING.get(sign, sign.replace("[!", "[^", 1))
-        end = wildcard.end()
-    return found + re.escape(pattern[end:])
+        for one in (path or [None]) if isinstance(path, list) else [path]:
+            yield of_split.get("split", "train"), one

@@ -7,6 +7,7 @@ Xet out.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from huggingface_hub.errors import (
     XetDownloadError,
     XetError,
 )
+from huggingface_hub.utils import logging as hub_logging
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, and not said to be
 
 from finetune.errors import ConfigError, FinetuneError, ResourceError
@@ -30,6 +32,7 @@ LOG_IN = "log in with 'hf auth login'"
 FIRST_SERVER_ERROR = 500
 _REFUSED, _CHANGED = (401, 403), (409, 412)
 _NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_REVISION = re.compile(r"\w[\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
 def api() -> HfApi:
@@ -46,6 +49,22 @@ def check_name(name: str) -> str:
     except HFValidationError as error:
         raise ConfigError(f"'{name}' is no name of a model on the hub; give USER/NAME.") from error
     return name
+
+
+def is_revision(name: str) -> bool:
+    """Whether this may be a branch, a tag or a commit; a part that begins with a dot, such as '..', may not."""
+    return bool(_REVISION.fullmatch(name))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the library logs of attempts and pauses from the terminal; what comes of them is told in our words."""
+    before = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(before)
 
 
 @contextmanager

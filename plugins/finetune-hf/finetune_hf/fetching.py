@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import ModelCard, try_to_load_from_cache
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -17,11 +18,19 @@ from finetune.run_folder import sha256_of, whole
 from finetune.types import Reporter
 from finetune_export import Contract, Predictor
 from finetune_export.model_file import MAX_BYTES
-from finetune_hf.connection import TIMEOUT_S, api, cause_of, check_name, is_unreachable, speaking_of
+from finetune_hf.connection import (
+    TIMEOUT_S,
+    api,
+    cause_of,
+    check_name,
+    is_revision,
+    is_unreachable,
+    quiet,
+    speaking_of,
+)
 from finetune_hf.finished import CARD, OURS
+from finetune_hf.front_matter import MAX_CARD_BYTES, front_matter, licence_in
 
-MAX_CARD_BYTES = 1 << 20
-_REVISION = re.compile(r"\w[\w./-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -53,7 +62,7 @@ class Fetched:
             ("of the weights", self.licence_of_weights or "none"),
             ("of the data", self.licence_of_data),
             *(("note", note) for note in self.notes),
-            ("next", f"finetune predict {self.file} PICTURE…"),
+            ("next", f"finetune predict {shlex.quote(str(self.file))} PICTURE…"),
         ]
 
 
@@ -75,12 +84,13 @@ def fetch(name: str, out: Path | None, reporter: Reporter) -> Fetched:
     """
     name, _, revision = name.partition("@")
     check_name(name)
-    if not _REVISION.fullmatch(revision or "main"):
+    if not is_revision(revision or "main"):
         raise ConfigError(f"The revision '{revision}' is not allowed; give a branch, a tag or a commit behind the @.")
     out = out or Path(f"{name.rpartition('/')[2]}.onnx")
     disable_progress_bars()  # the reporter draws its own
     reporter.begin(f"Fetching {name}")
-    copy = _downloaded(name, revision or "main")
+    copy = _downloaded(name, revision or "main", reporter)
+    licence = _licence(copy.card)
     reporter.begin("Checking it")
     contract, notes = _placed(copy.model, out, name)
     reporter.end()
@@ -91,7 +101,7 @@ def fetch(name: str, out: Path | None, reporter: Reporter) -> Fetched:
         task=contract.task,
         labels=contract.labels,
         metrics=contract.metrics,
-        licence=_licence(copy.card),
+        licence=licence,
         licence_of_weights=contract.backbone.licence,
         licence_of_data=contract.dataset.licence,
         notes=(*copy.notes, *notes),
@@ -101,7 +111,7 @@ def fetch(name: str, out: Path | None, reporter: Reporter) -> Fetched:
 # ── from the hub to its cache ───────────────────────────────────────────────────────────────────────
 
 
-def _downloaded(name: str, revision: str) -> _Copy:
+def _downloaded(name: str, revision: str, reporter: Reporter) -> _Copy:
     with speaking_of(name, "fetched"):
         try:
             info = api().model_info(name, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
@@ -111,6 +121,8 @@ def _downloaded(name: str, revision: str) -> _Copy:
             return _downloaded_before(name, revision, error)
         sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings or ()}
         _refuse_unfit(name, sizes)
+        if not isinstance(try_to_load_from_cache(name, OURS, revision=info.sha), str):
+            reporter.note(f"Downloading {OURS}, {sizes[OURS]} bytes.")
         model = _file(info, name, OURS, revision)
         has_card = 0 < sizes.get(CARD, 0) <= MAX_CARD_BYTES
         return _Copy(model=model, card=_file(info, name, CARD, revision) if has_card else None)
@@ -118,7 +130,8 @@ def _downloaded(name: str, revision: str) -> _Copy:
 
 def _file(info: ModelInfo, name: str, file: str, revision: str) -> Path:
     """Return a file in the cache, resuming what was cut off before; the library notes which commit a branch is at."""
-    path = Path(api().hf_hub_download(name, file, revision=revision))
+    with quiet():
+        path = Path(api().hf_hub_download(name, file, revision=revision))
     if path.parent.name != info.sha:
         raise ResourceError(f"{name} is not fetched: it was changed meanwhile. Run the command again.")
     return path
@@ -181,10 +194,5 @@ def _check_hash(file: Path, expected: str) -> None:
 
 def _licence(card: Path | None) -> str:
     """Return what the front matter of a card states, as the hub shows it."""
-    if card is None:
-        return ""
-    try:
-        data = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data
-    except Exception:  # no YAML, or not as the hub has it: then nothing is stated
-        return ""
-    return " ".join(map(str, filter(None, (data.get("license"), data.get("license_name")))))
+    stated = front_matter(card) if card else {}
+    return " ".join(filter(None, (licence_in(stated), licence_in(stated, "license_name"))))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from huggingface_hub import hf_hub_url
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -18,8 +19,9 @@ from finetune import run_folder
 from finetune.download import writing_to
 from finetune.errors import ConfigError, DataError, ResourceError
 from finetune.types import Reporter
-from finetune_hf.configurations import CARD, Splits, choose_configuration, default_in, front_matter
-from finetune_hf.connection import LOG_IN, TIMEOUT_S, api, cause_of
+from finetune_hf.configurations import Splits, choose_configuration, default_in
+from finetune_hf.connection import LOG_IN, TIMEOUT_S, api, cause_of, quiet
+from finetune_hf.front_matter import CARD, MAX_CARD_BYTES, front_matter
 from finetune_hf.shards import Shards, parquet_shards
 
 CONVERTED = "refs/convert/parquet"
@@ -38,7 +40,7 @@ def fetch(name: str, cache: Path, reporter: Reporter) -> Shards:
     repository, _, configuration = name.partition(":")
     known = cache / "known" / f"{name.replace('/', '--').replace(':', '@')}.json"
     try:
-        revision, files = _files(repository, configuration or None, cache / "hub")
+        revision, files, notes = _files(repository, configuration or None, cache / "hub")
         root = _download(repository, revision, files, cache / "hub", reporter)
     except (GatedRepoError, RepositoryNotFoundError, HFValidationError) as error:
         raise DataError(_not_there(repository, error)) from error
@@ -49,18 +51,20 @@ def fetch(name: str, cache: Path, reporter: Reporter) -> Shards:
     with writing_to(known.parent):
         known.parent.mkdir(parents=True, exist_ok=True)
     run_folder.write(known, json.dumps({"root": str(root), "files": files, "revision": revision}).encode())
-    return _shards(root, files, name)
+    return _shards(root, files, name, *notes)
 
 
-def _files(repository: str, configuration: str | None, cache: Path) -> tuple[str, list[str]]:
-    """Return the revision and the files to download: those of one configuration, and the set's card."""
+def _files(repository: str, configuration: str | None, cache: Path) -> tuple[str, list[str], list[str]]:
+    """Return the revision, the files to download, those of one configuration and the set's card, and notes."""
     info = api().dataset_info(repository, timeout=TIMEOUT_S)
     names = [entry.rfilename for entry in info.siblings or ()]
-    stated = front_matter(_file(repository, str(info.sha), CARD, cache)) if CARD in names else {}
+    notes = _too_large(repository, str(info.sha)) if CARD in names else []
+    cards = [CARD] if CARD in names and not notes else []
+    stated = front_matter(_file(repository, str(info.sha), CARD, cache)) if cards else {}
     where, next_step = f"The set {repository}", f"--name {repository}:CONFIGURATION"
     files = _names(choose_configuration(names, stated, configuration, where, next_step))
     if files:
-        return str(info.sha), files + ([CARD] if CARD in names else [])
+        return str(info.sha), files + cards, notes
     try:
         info = api().dataset_info(repository, revision=CONVERTED, timeout=TIMEOUT_S)
     except RevisionNotFoundError as error:
@@ -72,15 +76,28 @@ def _files(repository: str, configuration: str | None, cache: Path) -> tuple[str
     files = _names(choose_configuration(names, {}, configuration or default_in(stated), where, next_step))
     if not files:
         raise DataError(f"{where} has no Parquet files, not even converted ones. Download it, and give --data DIR.")
-    return str(info.sha), files
+    return str(info.sha), files, notes
 
 
 def _names(splits: Splits) -> list[str]:
     return [name for names in splits.values() for name in names]
 
 
+def _too_large(repository: str, revision: str) -> list[str]:
+    """Return a note where the set's card is larger than one is allowed to be, asked before it is downloaded."""
+    url = hf_hub_url(repository, CARD, repo_type="dataset", revision=revision, endpoint=api().endpoint)
+    with quiet():
+        size = api().get_hf_file_metadata(url=url, timeout=TIMEOUT_S).size
+    if size is not None and size <= MAX_CARD_BYTES:
+        return []
+    told = f"has {size} bytes, of {MAX_CARD_BYTES} allowed" if size else "is of unknown size"
+    return [f"The card of {repository} {told}, so it is not read: its licence and configurations are unknown."]
+
+
 def _file(repository: str, revision: str, name: str, cache: Path) -> Path:
-    return Path(api().hf_hub_download(repository, name, repo_type="dataset", revision=revision, cache_dir=cache))
+    with quiet():
+        path = api().hf_hub_download(repository, name, repo_type="dataset", revision=revision, cache_dir=cache)
+    return Path(path)
 
 
 def _download(repository: str, revision: str, files: Sequence[str], cache: Path, reporter: Reporter) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from finetune.errors import ConfigError
 from finetune.types import Reporter
 from finetune_hf.card import card
-from finetune_hf.connection import LOG_IN, TIMEOUT_S, api, check_name, speaking_of
+from finetune_hf.connection import LOG_IN, TIMEOUT_S, api, check_name, is_revision, speaking_of
 from finetune_hf.finished import CARD, OURS, finished
 from finetune_hf.privacy import check_privacy
 
@@ -25,7 +24,6 @@ MAIN = "main"
 WRITTEN = (CARD, OURS, "config.json", "preprocessor_config.json", "onnx/model.onnx")
 """What a published model may consist of: of an earlier one, these are replaced or removed, and nothing else is."""
 _OF_THE_HUB = ".gitattributes"
-_BRANCH = re.compile(r"\w[\w./-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,7 @@ def _warnings_as_notes(reporter: Reporter) -> Iterator[None]:
 
 def _branch(revision: str | None) -> str:
     branch = MAIN if revision is None else revision
-    if not _BRANCH.fullmatch(branch):
+    if not is_revision(branch):
         raise ConfigError(f"--revision {branch} is not allowed; give the name of a branch.")
     return branch
 

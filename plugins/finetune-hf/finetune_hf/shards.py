@@ -17,14 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finetune.errors import DataError
-from finetune_hf.configurations import (
-    CARD,
-    choose_configuration,
-    configurations_in,
-    front_matter,
-    licence_in,
-    split_in,
-)
+from finetune_hf.configurations import choose_configuration, configurations_in, split_in
+from finetune_hf.front_matter import CARD, front_matter, licence_in
 
 ROWS_AT_ONCE = 64
 """Rows hold whole pictures."""
@@ -67,7 +61,8 @@ def _parquet_below(root: Path, configuration: str | None) -> Shards:
 def _parquet_file(file: Path) -> Shards:
     if file.suffix != ".parquet":
         raise DataError(f"{file} holds no data set: neither {' nor '.join(FORMS)}.")
-    return Shards(splits={split_in(file.name): [file]}, licence=licence_in(front_matter(file.parent / CARD)))
+    licence = licence_in(front_matter(file.parent / CARD)) or "unknown"
+    return Shards(splits={split_in(file.name): [file]}, licence=licence)
 
 
 def parquet_shards(root: Path, files: Sequence[str], configuration: str | None, next_step: str) -> Shards:
@@ -81,7 +76,7 @@ def parquet_shards(root: Path, files: Sequence[str], configuration: str | None, 
         place = f"{root}, where its card says," if configurations_in(card) else str(root)
         raise DataError(f"{place} holds no data set: neither {' nor '.join(FORMS)}.")
     splits = {split: [root / name for name in names] for split, names in chosen.items()}
-    return Shards(splits=splits, licence=licence_in(card))
+    return Shards(splits=splits, licence=licence_in(card) or "unknown")
 
 
 def _saved(folders: Mapping[str | None, Path], root: Path) -> Shards:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetune.errors import DataError
 from finetune.types import Dataset
 from finetune_hf.configurations import choose_configuration
 
@@ -77,6 +78,9 @@ def parts(dataset: Dataset) -> dict[str | None, int]:
         ("data/?.parquet", ["data/a.parquet", "data/b.parquet"]),
         ("*.parquet", []),
         ("*.csv", []),
+        ("**", ["data/a.parquet", "data/b.parquet", "data/deep/c.parquet", "held/d.parquet"]),
+        ("**/deep/**", ["data/deep/c.parquet"]),
+        ("data/a.parquet/**", []),
     ],
 )
 def test_patterns_choose_files_as_the_hub_does(pattern: str, files: list[str]) -> None:
@@ -89,7 +93,10 @@ def test_patterns_choose_files_as_the_hub_does(pattern: str, files: list[str]) -
     ("stated", "found"),
     [
         ("data/a.parquet", {"train": ["data/a.parquet"]}),
-        (["data/b.parquet", "data/a.parquet"], {"train": ["data/b.parquet", "data/a.parquet"]}),
+        (["data/b.parquet", "data/a.parquet"], {"train": ["data/a.parquet", "data/b.parquet"]}),
+        (["data/a.parquet", "data/[a]*"], {"train": ["data/a.parquet"]}),
+        (["data/a.parquet", [["data/b.parquet"]], {"path": {"x": "held/*"}}], {"train": ["data/a.parquet"]}),
+        ([{"split": ["train"], "path": "data/*"}], {}),
         (
             {"train": "data/a.parquet", "test": ["held/*"]},
             {"train": ["data/a.parquet"], "test": ["held/d.parquet"]},
@@ -128,6 +135,43 @@ def test_a_block_that_is_none_counts_as_none(entries: Any) -> None:
     assert found == {"test": ["data/test.parquet"]}
 
 
+def test_a_pattern_of_many_wildcards_is_matched_in_one_pass() -> None:
+    name = f"{'a' * 200}.parquet"
+    deep = "a/" * 100 + name
+
+    assert chosen({"data_files": "**a" * 5 + "**b"}, files=(name,)) == {}
+    assert chosen({"data_files": "*a" * 40 + "b"}, files=(name,)) == {}
+    assert chosen({"data_files": "**/a/" * 40 + "b"}, files=(deep,)) == {}
+    assert chosen({"data_files": "**/a/" * 40 + "**"}, files=(deep,)) == {"train": [deep]}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("data/[z-a].parquet", "'data/[z-a].parquet' holds the range z-a, which ends before it begins. "),
+        ("[" * 1001, f"'{'[' * 80}' has 1001 characters, of 1000 allowed. "),
+    ],
+    ids=["reversed", "long"],
+)
+def test_what_is_no_pattern_is_refused_by_name(pattern: str, said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        chosen({"data_files": pattern})
+
+    assert str(caught.value) == (
+        f"The card's pattern {said}Choose another configuration, or mend the card of a copy and give --data DIR."
+    )
+
+
+def test_patterns_beyond_number_are_refused() -> None:
+    with pytest.raises(DataError, match="by more than 1000 patterns"):
+        chosen({"data_files": [{"split": "train", "path": ["*.parquet"] * 1000}] * 100_000})
+
+
+@pytest.mark.parametrize("entry", [{"config_name": ["x"]}, {"config_name": "x", "data_dir": ["x"]}])
+def test_an_entry_whose_name_or_folder_is_no_text_counts_as_none(entry: Any) -> None:
+    assert chosen([entry], files=("data/test.parquet",)) == {"test": ["data/test.parquet"]}
+
+
 # ── copies ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -135,6 +179,50 @@ def test_the_default_configuration_of_a_card_is_taken(two: Path, loaded: Callabl
     dataset = loaded(two)
 
     assert (parts(dataset), dataset.licence) == ({None: 6}, "mit")
+
+
+@pytest.mark.parametrize("key", ["license", "config_name", "data_dir", "path"])
+def test_a_card_of_aliases_that_stand_for_billions_states_nothing_with_them(
+    two: Path, loaded: Callable[..., Dataset], key: str
+) -> None:
+    levels = [f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]" for i in range(1, 13)]
+    entry = {"config_name": "odd", "data_dir": "c", "path": '"*"', key: "*k12"}
+    licence = "*k12" if key == "license" else "mit"
+    block = [
+        *("---", "k0: &k0 x", *levels, f"license: {licence}", "configs:"),
+        *("- {config_name: even, data_dir: c}", f"- {{config_name: {entry['config_name']}, default: true,"),
+        *(f"  data_dir: {entry['data_dir']}, data_files: [{{path: {entry['path']}}}, 'z.parquet']}}", "---", ""),
+    ]
+    (two / "README.md").write_text("\n".join(block))
+
+    dataset = loaded(two)
+
+    assert (len(dataset.examples), dataset.licence) == (6, "unknown" if key == "license" else "mit")
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ("[mit, apache-2.0]", "mit, apache-2.0"),
+        ("[mit, [mit]]", "unknown"),
+        (f"[{', '.join(['mit'] * 21)}]", "unknown"),
+        ("x" * 300, "x" * 200),
+        ("null", "unknown"),
+    ],
+    ids=["list", "nested", "many", "long", "null"],
+)
+def test_a_licence_is_a_short_name_or_a_short_list_of_them(
+    two: Path, loaded: Callable[..., Dataset], stated: str, said: str
+) -> None:
+    (two / "README.md").write_text(TWO.replace("license: mit", f"license: {stated}"))
+
+    assert loaded(two).licence == said
+
+
+def test_a_card_that_is_too_large_is_not_read(two: Path, refusal: Callable[..., str]) -> None:
+    (two / "README.md").write_text(TWO.ljust((1 << 20) + 1))
+
+    assert "holds several configurations, a, b, c, and not 'default'" in refusal(two)
 
 
 def test_another_is_chosen_behind_the_folder_though_it_is_none(two: Path, loaded: Callable[..., Dataset]) -> None:

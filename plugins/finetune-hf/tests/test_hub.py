@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -82,6 +85,36 @@ def test_a_file_that_is_gone_is_a_failed_download(published: Any, refusal: Calla
     told = refusal(name="user/pets", status=6)
 
     assert told.startswith("The set user/pets cannot be downloaded: the hub answers with status 404. ")
+
+
+def test_a_card_that_is_too_large_is_not_downloaded_and_that_is_said(
+    published: Any, loaded: Callable[..., Dataset]
+) -> None:
+    size = (1 << 20) + 1
+    published.sets["user/pets", "main"]["README.md"] = CARD.ljust(size)
+
+    dataset = loaded(name="user/pets")
+
+    assert (len(dataset.examples), dataset.licence) == (6, "unknown")
+    assert dataset.notes == (
+        f"The card of user/pets has {size} bytes, of 1048576 allowed, so it is not read: its licence and "
+        "configurations are unknown.",
+    )
+    assert not [asked for asked in published.asked if asked.startswith("GET") and "README.md" in asked]
+
+
+def test_what_the_library_logs_of_its_attempts_stays_off_the_terminal(
+    published: Any, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = logging.getLogger("huggingface_hub")
+    level, told = library.level, io.StringIO()
+    for handler in library.handlers:
+        monkeypatch.setattr(handler, "stream", told)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(published, "_send_file", lambda handler, _: published._send(handler, 503, b""))
+
+    assert "the hub answers with status 503" in refusal(name="user/pets", status=6)
+    assert (told.getvalue(), library.level) == ("", level)
 
 
 def test_an_unknown_name_is_refused(published: Any, refusal: Callable[..., str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from finetune.errors import FinetuneError
-from finetune.reporting import SILENT
+from finetune.reporting import SILENT, SilentReporter
 from finetune_export import Predictor, model_file
 from finetune_hf import fetching, publishing
 from finetune_hf.fetching import Fetched
@@ -19,6 +21,13 @@ from finetune_hf.fetching import Fetched
 Fetch = Callable[..., Fetched]
 Refused = Callable[..., str]
 PICKLE = b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94."
+
+
+def bomb(level: str) -> bytes:
+    """Return a card of some 500 bytes whose licence is nine things, each of nine others, twelve levels deep."""
+    levels = ["k0: &k0 {x: y}"]
+    levels += [f"k{i}: &k{i} {level.format(', '.join([f'*k{i - 1}'] * 9))}" for i in range(1, 13)]
+    return "\n".join(["---", *levels, "license: *k12", "---", ""]).encode()
 
 
 @pytest.fixture
@@ -114,7 +123,11 @@ def test_a_model_without_a_card_states_no_licence(model_hub: Any, model: bytes, 
     assert dict(fetch().rows())["licence"] == "the card states none"
 
 
-@pytest.mark.parametrize("card", [b"---\nlicense: [\n---\n", b"\xff\xfe", b"# No front matter\n"])
+@pytest.mark.parametrize(
+    "card",
+    [b"---\nlicense: [\n---\n", b"\xff\xfe", b"# No front matter\n", bomb("[{}]"), bomb("{{<<: [{}]}}")],
+    ids=["no YAML", "no text", "no front matter", "aliases", "merged"],
+)
 def test_a_card_that_states_nothing_does_not_keep_the_model_away(
     model_hub: Any, model: bytes, fetch: Fetch, card: bytes
 ) -> None:
@@ -141,6 +154,26 @@ def test_the_file_is_called_like_the_model_where_nothing_else_is_said(
 
     assert fetching.fetch("user/pets", None, SILENT).file == Path("pets.onnx")
     assert (tmp_path / "pets.onnx").is_file()
+
+
+def test_the_next_command_can_be_copied_though_the_path_has_a_space(
+    published: Any, fetch: Fetch, tmp_path: Path
+) -> None:
+    rows = dict(fetch(to=tmp_path / "my pets.onnx").rows())
+
+    assert rows["next"] == f"finetune predict '{tmp_path}/my pets.onnx' PICTURE…"
+
+
+def test_a_download_is_said_once_and_none_where_the_cache_has_it(published: Any, out: Path, model: bytes) -> None:
+    class Notes(SilentReporter):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    for _ in range(2):
+        fetching.fetch("user/pets", out, Notes())
+
+    assert said == [f"Downloading finetune.onnx, {len(model)} bytes."]
 
 
 def test_a_second_time_the_model_is_neither_downloaded_nor_written_again(
@@ -208,6 +241,20 @@ def test_a_download_that_is_cut_off_goes_on_where_it_ended(
     assert out.read_bytes() == model
 
 
+def test_what_the_library_logs_of_its_attempts_stays_off_the_terminal(
+    published: Any, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = logging.getLogger("huggingface_hub")
+    level, told = library.level, io.StringIO()
+    for handler in library.handlers:
+        monkeypatch.setattr(handler, "stream", told)
+    published.refuse = {"/resolve/": 503}
+
+    refused(6)
+
+    assert (told.getvalue(), library.level) == ("", level)
+
+
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -216,9 +263,10 @@ def test_what_is_no_name_is_refused(refused: Refused, name: str) -> None:
     assert refused(2, name) == f"'{name.partition('@')[0]}' is no name of a model on the hub; give USER/NAME."
 
 
-def test_what_is_no_revision_is_refused(refused: Refused) -> None:
-    assert refused(2, "user/pets@../x") == (
-        "The revision '../x' is not allowed; give a branch, a tag or a commit behind the @."
+@pytest.mark.parametrize("revision", ["../x", "a/../../b", "a/..", "a//b"])
+def test_what_is_no_revision_is_refused(refused: Refused, revision: str) -> None:
+    assert refused(2, f"user/pets@{revision}") == (
+        f"The revision '{revision}' is not allowed; give a branch, a tag or a commit behind the @."
     )
 
 

@@ -191,8 +191,10 @@ def test_damaged_records_are_refused(plain: Path, refused: Refused, name: str, c
 def test_a_run_that_is_not_done_is_refused(plain: Path, refused: Refused) -> None:
     edit_json(plain / "run.json", lambda status: status.update(status="interrupted"))
 
-    told = refused(plain, 2).replace(str(plain), "plain")
-    assert told == ("plain is not done: it is interrupted. Finish it with 'finetune run --resume plain', then publish.")
+    spaced = plain.rename(plain.parent / "my run")
+    assert refused(spaced, 2).replace(f"{plain.parent}/", "") == (
+        "my run is not done: it is interrupted. Finish it, then publish; the command is: finetune run --resume 'my run'"
+    )
 
 
 def test_a_model_that_failed_its_verification_is_refused(plain: Path, refused: Refused) -> None:
@@ -260,7 +262,7 @@ def test_a_folder_that_lacks_a_file_is_refused(with_hf: Path, refused: Refused, 
 def test_a_card_that_names_a_place_on_this_machine_is_refused(with_hf: Path, refused: Refused, drawn: Path) -> None:
     card = with_hf / "hf" / "README.md"
     card.write_text(f"{card.read_text()}\nMade of {drawn}/train.\n")
-    assert refused(with_hf, 4).startswith(f"README.md names {drawn}/")
+    assert refused(with_hf, 4).startswith(f"README.md names {drawn}, a place on this machine, ")
 
     card.write_text(card.read_text().replace(str(drawn), "/home/ada/pictures"))
     assert refused(with_hf, 4) == (
@@ -277,7 +279,7 @@ def test_what_is_no_name_is_refused(plain: Path, refused: Refused, name: str) ->
     assert refused(plain, 2, name=name) == f"'{name}' is no name of a model on the hub; give USER/NAME."
 
 
-@pytest.mark.parametrize("branch", ["", "a b", "../x"])
+@pytest.mark.parametrize("branch", ["", "a b", "../x", "a/../../b", "a/.."])
 def test_what_is_no_branch_is_refused(plain: Path, refused: Refused, branch: str) -> None:
     assert refused(plain, 2, revision=branch) == f"--revision {branch} is not allowed; give the name of a branch."
 
