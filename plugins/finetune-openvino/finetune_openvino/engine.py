@@ -11,6 +11,7 @@ import tempfile
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def convert(graph: bytes) -> tuple[bytes, bytes]:
         path = Path(folder) / MODEL
         try:
             # read_model and not convert_model: that one belongs to the tools, which report what they are used for.
-            model = openvino.Core().read_model(graph)
+            model = _core().read_model(graph)
             _name_operators(model)
             _fold_constants(model)
             for key in KEYS:
@@ -167,6 +168,16 @@ def _wait(request: Any, limit_s: float | None) -> bool:
     return False
 
 
+@cache
+def _core() -> Any:
+    """Return the one core of this process, which is never let go of.
+
+    Its CPU plugin gives the thread that loads it a stack for signal handlers. Where another thread drops the last core,
+    that stack is freed and still in use: the next signal, a Ctrl-C for one, would kill the process.
+    """
+    return openvino.Core()
+
+
 def _open(xml: bytes, weights: bytes, threads: int) -> Any:
     streams = max(1, cores() // threads)
     options = {
@@ -178,7 +189,7 @@ def _open(xml: bytes, weights: bytes, threads: int) -> Any:
         "ENABLE_CPU_PINNING": False,
     }
     try:
-        core = openvino.Core()
+        core = _core()
         return core.compile_model(core.read_model(xml, weights), "CPU", options)
     except RuntimeError as exc:
         raise ModelError(

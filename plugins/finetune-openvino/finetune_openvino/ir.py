@@ -83,9 +83,10 @@ def graph_sha256(xml: bytes, weights: bytes) -> str:
 
 
 def _texts(xml: bytes) -> tuple[str, str]:
-    found = _TEXTS.findall(xml)
-    if len(found) != 1:
-        raise ModelError(f"{len(found)} contracts; only models that finetune exported, which have one, can be run")
+    found, elements = _TEXTS.findall(xml), _ELEMENT.findall(xml)
+    if len(found) != 1 or len(elements) != 1:  # another element would be outside of the hash
+        count = max(len(found), len(elements))
+        raise ModelError(f"{count} contracts; only models that finetune exported, which have one, can be run")
     try:
         contract, golden = (saxutils.unescape(value.decode(), {"&quot;": '"'}) for value in found[0])
     except UnicodeDecodeError as exc:

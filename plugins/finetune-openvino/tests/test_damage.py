@@ -179,3 +179,9 @@ def test_every_flipped_bit_is_found(copy: Path, name: str, at: float) -> None:
 def test_texts_come_back_from_the_xml_as_they_went_in(contract: str, pairs: str) -> None:
     xml = ir.with_texts(b"<net><rt_info><finetune>\n\t</finetune></rt_info></net>", contract, pairs)
     assert ir._texts(xml) == (contract, pairs)
+
+
+def test_an_element_that_the_hash_would_pass_over_is_refused(copy: Path, refusal: Callable[[], str]) -> None:
+    path = copy / ir.MODEL
+    path.write_bytes(path.read_bytes().replace(b"</net>", b'<finetune><layer id="1"/></finetune></net>'))
+    assert refusal() == "2 contracts; only models that finetune exported, which have one, can be run"

@@ -59,3 +59,26 @@ def test_the_package_for_telemetry_is_there_again_for_whoever_imports_it_knowing
     code += "answers = importlib.util.find_spec('openvino_telemetry') is not None"
     found = told(code, tmp_path)
     assert (found["answers"], found["heavy"]) == (True, [])
+
+
+SIGNAL = """
+import gc, os, signal, threading
+from finetune_openvino import Predictor
+
+predictor, answers = Predictor(sys.argv[1]), []
+signal.signal(signal.SIGINT, lambda *_: answers.append("asked to end"))
+
+def drop():
+    global predictor
+    predictor = None
+    gc.collect()
+
+elsewhere = threading.Thread(target=drop)
+elsewhere.start()
+elsewhere.join()
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_a_signal_is_survived_after_another_thread_let_go_of_a_predictor(small: Any, tmp_path: Path) -> None:
+    assert told(SIGNAL, tmp_path, small.folder)["answers"] == ["asked to end"]
