@@ -7,9 +7,12 @@ fetched.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -21,6 +24,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import logging as hub_logging
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from finetune.errors import ModelError, ResourceError
@@ -40,7 +44,7 @@ def fetch(weights: Weights) -> Path:
     """
     cached = find(weights)
     if cached:
-        _check(cached, weights, "Delete it, and the next run downloads it again.")
+        _check(cached, weights, f"Delete {cached.resolve()}, and the next run downloads it again.")
         return cached
     path = _downloaded(weights)
     try:
@@ -77,15 +81,15 @@ def _downloaded(weights: Weights) -> Path:
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
-        return Path(
-            hf_hub_download(
+        with _in_silence():
+            path = hf_hub_download(
                 _repository(weights),
                 FILE,
                 cache_dir=constants.HF_HUB_CACHE,
                 endpoint=os.environ.get("HF_ENDPOINT"),  # the library itself reads it but once, when it is imported
                 etag_timeout=TIMEOUT_S,
             )
-        )
+        return Path(path)
     except (OSError, HFValidationError) as error:  # every failure of the network is one, and so is a full disk
         raise ResourceError(
             f"Cannot download the pretrained weights {weights.name} from {weights.url}: {_cause(error)}, or give "
@@ -93,15 +97,26 @@ def _downloaded(weights: Weights) -> Path:
         ) from error
 
 
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """Keep the library from telling of every attempt: what came of it is said once, by the error."""
+    level = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(level)
+
+
 def _cause(error: Exception) -> str:
     """Return what is the matter and what may help, as the beginning of a sentence."""
     if isinstance(error, GatedRepoError):
         return (
             "the hub shows them to those only who accepted their terms. "
-            "Do so on that page and log in with 'huggingface-cli login'"
+            "Do so on that page and log in with 'hf auth login'"
         )
     if isinstance(error, RepositoryNotFoundError | HFValidationError):
-        return "the hub shows nothing of that name. Log in with 'huggingface-cli login' if it is private"
+        return "the hub shows nothing of that name. Log in with 'hf auth login' if it is private"
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return f"there is no {FILE}, and pickles are never fetched. Choose another tag"
     status = getattr(getattr(error, "response", None), "status_code", None)

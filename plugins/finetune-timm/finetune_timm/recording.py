@@ -107,12 +107,9 @@ def without_numbers(model: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
         stand_in = tensor.detach().to("meta")
-        memo[id(tensor)] = nn.Parameter(stand_in, requires_grad=False) if _is_parameter(tensor) else stand_in
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(stand_in, requires_grad=False) if is_parameter else stand_in
     return copy.deepcopy(model, memo).eval()
-
-
-def _is_parameter(tensor: Tensor) -> bool:
-    return isinstance(tensor, nn.Parameter)
 
 
 def _one_run(model: Any, pictures: int, image_size_px: int, apart: Sequence[str]) -> Recording:

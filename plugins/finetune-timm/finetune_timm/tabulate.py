@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import takewhile
 from typing import Any
@@ -38,11 +38,15 @@ HEADLESS = ("_enc",)
 def main() -> None:
     """Write the table into the package."""
     warnings.simplefilter("ignore")
+    TABLE.write_text("".join(f"{line}\n" for line in lines()), encoding="utf-8")
+
+
+def lines() -> Iterator[str]:
+    """Yield the lines of the table, and say on stderr which one is being made."""
     sizes = Sizes()
-    with TABLE.open("w", encoding="utf-8") as file:
-        for name in names():
-            sys.stderr.write(f"{name}\n")
-            file.write(line_of(row_of(name, sizes)) + "\n")
+    for name in names():
+        sys.stderr.write(f"{name}\n")
+        yield line_of(row_of(name, sizes))
 
 
 def names() -> list[str]:
@@ -110,9 +114,13 @@ class Sizes:
         letters = "".join(takewhile(str.isalpha, name))
         patch = patch_px(model)
         kind = (family_of(name), letters, patch, default_px if is_fixed else 0)
-        if kind not in self._found:
+        if kind not in self._found or not _is_allowed(default_px, *self._found[kind]):
             self._found[kind] = _tried(name, None if is_fixed else model, default_px, patch)
         return self._found[kind]
+
+
+def _is_allowed(size: int, smallest: int, multiple: int) -> bool:
+    return size >= smallest and size % multiple == 0
 
 
 def _tried(name: str, model: Any, default_px: int, patch: int) -> tuple[int, int]:
@@ -122,7 +130,8 @@ def _tried(name: str, model: Any, default_px: int, patch: int) -> tuple[int, int
     def is_taken(size: int) -> bool:
         return takes(model or on_meta(name, size), size)
 
-    for multiple in (patch * 2**power for power in range(POWERS)):
+    multiples = [patch * 2**power for power in range(POWERS) if default_px % (patch * 2**power) == 0]
+    for multiple in multiples:
         for start in STARTS_PX:
             smallest = -(-start // multiple) * multiple
             if smallest <= default_px and all(is_taken(smallest + number * multiple) for number in range(TRIED)):

@@ -74,7 +74,7 @@ def test_a_file_that_was_changed_in_the_cache_is_refused(hub: Any) -> None:
     told = refusal(ModelError)
 
     assert told.startswith(f"{path} is not what https://huggingface.co/timm/tiny.a1_in1k publishes: ")
-    assert told.endswith("Delete it, and the next run downloads it again.")
+    assert told.endswith(f"Delete {path.resolve()}, and the next run downloads it again.")
 
 
 def test_a_file_whose_hash_the_hub_does_not_state_is_refused(hub: Any) -> None:
@@ -111,11 +111,11 @@ def test_pickles_are_never_fetched(hub: Any) -> None:
 @pytest.mark.parametrize(
     ("trouble", "cause"),
     [
-        ({}, "the hub shows nothing of that name. Log in with 'huggingface-cli login' if it is private, "),
+        ({}, "the hub shows nothing of that name. Log in with 'hf auth login' if it is private, "),
         (
             {"is_gated": True},
             "the hub shows them to those only who accepted their terms. Do so on that page and log in with "
-            "'huggingface-cli login', ",
+            "'hf auth login', ",
         ),
         ({"status": 503}, "the hub cannot be reached, or the connection broke. Run again when it is there, "),
     ],
@@ -145,3 +145,11 @@ def test_a_cache_that_cannot_be_written_is_named(hub: Any, monkeypatch: pytest.M
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file"))
 
     assert f"{tmp_path / 'file'} cannot be written (Not a directory). Free some space there, " in refusal(ResourceError)
+
+
+def test_the_library_tells_nothing_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    refusal(ResourceError)
+    assert capfd.readouterr() == ("", "")
