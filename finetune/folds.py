@@ -25,7 +25,6 @@ from finetune.stopping import Stop, resumable
 from finetune.training.strategies import ready
 from finetune.types import Reporter
 
-SUMMARY = "folds.json"
 LEAST_MINUTES = 0.1
 """What a fold is given of --max-minutes even where nothing is left: the least that the option may say."""
 
@@ -148,7 +147,7 @@ def _cross_validate(
         with clock(f"fold {fold}"):
             runs[fold] = _one(folder, fold, minutes, intent, pictures, reporter, options)
     found = _summary(folder, intent, [runs[fold] for fold in _numbers(intent)], clock)
-    folder.write_json(SUMMARY, found)
+    folder.write_json(run_folder.FOLDS, found)
     return found
 
 

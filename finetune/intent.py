@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from finetune.builtin.metrics import METRICS
 from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, flag, read_file, resolve
 from finetune.errors import ConfigError
 from finetune.names import unknown_name
-from finetune.plugins import Plugins, load_plugins
+from finetune.plugins import OWN_DISTRIBUTION, Plugins, load_plugins
 from finetune.types import Backbone, DatasetSpec, Metric, Source
 
 
@@ -29,8 +28,9 @@ class Intent:
     def metrics(self) -> dict[str, Metric]:
         """The metrics that the run measures: finetune's own, and those of plugins that were asked for."""
         asked = (*self.config.metric, self.config.monitor)
-        registered = self.plugins.metrics.items()
-        return {name: metric for name, metric in registered if name in METRICS or name in asked}
+        owners = {name: self.plugins.owner("metric", name).distribution for name in self.plugins.metrics}
+        ours = (name for name, owner in owners.items() if owner == OWN_DISTRIBUTION)
+        return {name: self.plugins.metrics[name] for name in dict.fromkeys((*ours, *filter(None, asked)))}
 
 
 def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Intent:
@@ -54,9 +54,9 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
     for name in config.callback:
         plugins.find_callback(name)
     _refuse_unknown_metrics(config, plugins)
-    return Intent(
-        config=config, plugins=plugins, spec=spec, source=source, backbone=plugins.find_backbone(config.backbone)
-    )
+    backbone = plugins.find_backbone(config.backbone)
+    _refuse_missing_weights(config, backbone)
+    return Intent(config=config, plugins=plugins, spec=spec, source=source, backbone=backbone)
 
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
@@ -95,6 +95,13 @@ def _refuse_unknown_metrics(config: RunConfig, plugins: Plugins) -> None:
         if name is not None and name not in plugins.metrics:
             more = "See 'finetune list metrics' and 'finetune plugins'."
             raise ConfigError(unknown_name(option, name, plugins.metrics, more))
+
+
+def _refuse_missing_weights(config: RunConfig, backbone: Backbone) -> None:
+    if config.weights == "pretrained" and config.strategy != "scratch" and backbone.weights is None:
+        raise ConfigError(
+            f"The backbone '{backbone.name}' has no pretrained weights; give --weights FILE or --weights none."
+        )
 
 
 def _recipe(spec: DatasetSpec, asked: RunConfig) -> RunOptions:

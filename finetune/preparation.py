@@ -261,7 +261,7 @@ def _unused_notes(config: RunConfig) -> tuple[str, ...]:
         f"--folds {config.folds}": ("valid_share",) * (config.folds is not None),
     }
     return tuple(
-        f"With {reason}, {', '.join(map(flag, said))} has no effect."
+        f"With {reason}, {', '.join(map(flag, said))} {'have' if len(said) > 1 else 'has'} no effect."
         for reason, names in unused.items()
         if (said := [name for name in names if getattr(config, name) != getattr(RunConfig, name)])
     )

@@ -70,7 +70,9 @@ def text_of(example: Example, task: Task) -> str:
     """Return what a picture shows as one text, for tables: labels are separated by '|', values by spaces."""
     if task == "single-label":
         return example.label
-    return "|".join(example.labels) if task == "multi-label" else " ".join(repr(value) for value in example.values)
+    if task == "multi-label":
+        return "|".join(example.labels)
+    return " ".join(repr(float(value)) for value in example.values)  # numpy's own numbers say their type, too
 
 
 def example_of(path: Path, text: str, task: Task) -> Example:

@@ -34,6 +34,8 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError,
 
 def refuse_unfinished(run: Path) -> None:
     """Raise ``ConfigError`` for a folder that no run left, or whose run is not done."""
+    if (run / run_folder.FOLDS).is_file():
+        raise ConfigError(f"{run} is a cross-validation; report one of its runs, in a folder within it.")
     if not (run / run_folder.STATUS).is_file():
         raise ConfigError(
             f"{run} is no run's folder: it has no {run_folder.STATUS}. Name the folder that a run was written to."

@@ -86,7 +86,8 @@ def _each_label(labels: Sequence[Mapping[str, Any]], part: str) -> Iterator[Bloc
         return
     by, ascending = ("f1", 1) if "f1" in labels[0] else ("rmse", -1)
     caption = f"Each label by itself, {part} pictures"
-    if len(labels) > MOST_LABELS:
+    is_cut = len(labels) > MOST_LABELS
+    if is_cut:
         caption = f"The {MOST_LABELS} labels with the worst {by}, of {len(labels):,}, {part} pictures"
         undefined = (True, 0.0)
         order = [(False, ascending * label[by]) if label[by] is not None else undefined for label in labels]
@@ -95,7 +96,7 @@ def _each_label(labels: Sequence[Mapping[str, Any]], part: str) -> Iterator[Bloc
     columns = list(labels[0])
     rows = tuple(tuple(_cell(label[column]) for column in columns) for label in labels)
     yield Table(tuple(column.replace("_", " ") for column in columns), rows, caption)
-    if caption.startswith("The"):
+    if is_cut:
         yield Paragraph(f"All labels are in {METRICS}.")
 
 

@@ -26,6 +26,8 @@ TINY: dict[str, Any] = {"weights": "none", "image_size": 32, "batch_size": 8, "f
 
 
 SMALL = """
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -36,9 +38,15 @@ from finetune.types import Backbone, Weights
 
 @hookimpl
 def finetune_register_backbones(register):
-    weights = Weights(name="V1", url="https://example.org/small.pth", sha256="", licence="MIT", source="nobody")
+    weights = Weights(name="V1", url="https://example.org/small.pth", sha256="", licence="MIT", source="nobody",
+                      fetch="finetune_small:find", find="finetune_small:find")
     register(Backbone(name="small", family="small", summary="Small.", build="finetune_small:build", parameters=1392,
                       weights=weights))
+
+
+def find(weights):
+    path = Path(torch.hub.get_dir()) / "checkpoints" / "small.pth"
+    return path if path.is_file() else None
 
 
 def build(backbone, image_size_px):

@@ -93,13 +93,14 @@ def test_from_scratch_no_weights_are_loaded_whatever_is_given(pictures: Path, mo
 def test_options_without_effect_are_told_so(pictures: Path, strategy: str, said: dict[str, Any], unused: str) -> None:
     notes = job_of(pictures, strategy=strategy, **said).notes
 
-    assert f"With --strategy {strategy}, {unused} has no effect." in notes
+    verb = "have" if "," in unused else "has"
+    assert f"With --strategy {strategy}, {unused} {verb} no effect." in notes
 
 
 @pytest.mark.parametrize(
     ("said", "note"),
     [
-        ({"gamma": 0.5, "step_epochs": 2}, "With --schedule OneCycleLR, --gamma, --step-epochs has no effect."),
+        ({"gamma": 0.5, "step_epochs": 2}, "With --schedule OneCycleLR, --gamma, --step-epochs have no effect."),
         ({"strategy": "finetune", "views": 3, "augment": "none"}, "With --augment none, --views has no effect."),
         (
             {"strategy": "probe", "views": 1, "augment": "trivial"},

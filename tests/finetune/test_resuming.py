@@ -175,8 +175,8 @@ def test_an_option_that_would_make_another_run_is_refused_with_those_that_may_ch
     with refused(
         ConfigError,
         f"--{name.replace('_', '-')} {value} cannot be said when a run is resumed: it was begun {before}. What "
-        "may change is --data, --cache-gb, --checkpoint-seconds, --max-minutes, --target, --max-drop, --track; start a "
-        "new run for anything else.",
+        "may change is --data, --cache-gb, --checkpoint-seconds, --max-minutes, --metric, --target, --max-drop, "
+        "--track; start a new run for anything else.",
     ):
         resume(ended, **{name: value})
 

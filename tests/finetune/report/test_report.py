@@ -232,6 +232,12 @@ def test_a_folder_that_no_run_left_is_refused(tmp_path: Path) -> None:
         make_again(tmp_path, pytest.fail)
 
 
+def test_a_cross_validation_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
+    (tmp_path / "folds.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is a cross-validation; report one of its runs, in a folder within it\."):
+        make_again(tmp_path, pytest.fail)
+
+
 @pytest.mark.parametrize("status", ["running", "failed", "interrupted"])
 def test_a_run_that_is_not_done_is_refused_with_how_to_go_on(status: str, run_of: Any) -> None:
     run = run_of()
