@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from finetune import __version__, hookspecs
 from finetune.errors import PluginError
 from finetune.plugins.admission import OWN_DISTRIBUTION, Candidate
-from finetune.plugins.metadata import UNKNOWN, Facts, facts_of
+from finetune.plugins.metadata import UNKNOWN, Facts, facts_of, normalised
 from finetune.plugins.registry import Plugins
 from finetune.plugins.surroundings import PluginWarning
 from finetune.plugins.time_limit import LOADING_LIMIT_S
@@ -74,15 +73,10 @@ def publishers() -> Iterator[tuple[Distribution, Facts]]:
     for distribution in distributions():
         if _may_publish(distribution):
             facts = facts_of(distribution)
-            name = _normalised(facts.name)
+            name = normalised(facts.name)
             if name not in seen:  # what comes first on the path is what is imported
                 seen |= {name} - {UNKNOWN}
                 yield distribution, facts
-
-
-def _normalised(name: str) -> str:
-    """Return a distribution's name as installers compare it (PEP 503): My_Plugin is my-plugin."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _may_publish(distribution: Distribution) -> bool:

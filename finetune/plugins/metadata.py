@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,11 @@ class Facts:
     version: str = UNKNOWN
     licence: str = UNKNOWN
     origin: str = UNKNOWN
+
+
+def normalised(name: str) -> str:
+    """Return a distribution's name as installers compare it (PEP 503): My_Plugin is my-plugin."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def facts_of(distribution: Distribution) -> Facts:

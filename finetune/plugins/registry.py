@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -13,7 +12,7 @@ from finetune.errors import ConfigError, PluginError
 from finetune.names import unknown_name
 from finetune.plugins.admission import Admission, Candidate, admit
 from finetune.plugins.kinds import KINDS, OWN_COMMANDS
-from finetune.plugins.metadata import UNKNOWN
+from finetune.plugins.metadata import UNKNOWN, normalised
 from finetune.plugins.time_limit import LOADING_LIMIT_S
 from finetune.plugins.tracing import HookCall
 from finetune.types import Backbone, Command, DatasetSpec, ExportTarget, Metric, ReportSection, TrainingCallback
@@ -207,11 +206,7 @@ class Plugins:
 
 def _is_distribution(name: str, info: PluginInfo) -> bool:
     """Whether a plugin comes from the distribution of that name, as installers compare names (PEP 503)."""
-    return info.distribution != UNKNOWN and _normalised(name) == _normalised(info.distribution)
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return info.distribution != UNKNOWN and normalised(name) == normalised(info.distribution)
 
 
 def _names_by_kind(offered: list[tuple[str, Any]]) -> dict[str, tuple[str, ...]]:
