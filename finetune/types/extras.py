@@ -19,7 +19,8 @@ class Metric:
     """A registered metric; ``measure`` names an ``(Answered) -> float`` function.
 
     It is measured and written down where ``--metric NAME`` asks for it, and ``--monitor NAME`` lets it choose the best
-    epoch as well. ``is_share``: it is between 0 and 1, and read in percent. NaN where the pictures leave it undefined.
+    epoch as well, so right answers have to score better than wrong ones. ``is_share``: it is between 0 and 1, and read
+    in percent. NaN where the pictures leave it undefined.
     """
 
     name: str
