@@ -10,7 +10,6 @@ from typing import Any, get_args
 from platformdirs import user_cache_path
 
 from finetune.config import RunConfig
-from finetune.download import writing_to
 from finetune.errors import DataError, PluginError
 from finetune.intent import Intent
 from finetune.plugins import blaming, load_function
@@ -20,19 +19,15 @@ from finetune.types import Columns, Dataset, DatasetRequest, Example, Part, Repo
 def load_dataset(intent: Intent, reporter: Reporter) -> Dataset:
     """Return the data set, made or fetched into a cache folder of its own where it is not at hand.
 
-    Raises ``DataError`` for pictures that cannot be trained on, ``PluginError`` for a plugin that is broken, and
-    ``ResourceError`` where the cache cannot be written.
+    Raises ``DataError`` for pictures that cannot be trained on, ``PluginError`` for a plugin that is broken.
     """
     spec = intent.spec
     what = f"The data set '{spec.name}'"
     load = load_function(spec.load, what)
-    cache = user_cache_path("finetune") / "datasets" / spec.name
-    with writing_to(cache):
-        cache.mkdir(parents=True, exist_ok=True)
     request = DatasetRequest(
         source=intent.source.name,
         data=intent.config.data,
-        cache=cache,
+        cache=user_cache_path("finetune") / "datasets" / spec.name,
         reporter=reporter,
         name=intent.config.name,
         columns=columns_of(intent.config),

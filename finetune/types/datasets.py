@@ -94,8 +94,8 @@ class DatasetRequest:
     """What a data set's ``load`` function is asked for.
 
     ``data`` is the user's own copy (then nothing may be downloaded), ``name`` the one under which it is published;
-    ``cache`` is a folder that is there, belongs to this data set alone and survives between runs. ``columns`` say what
-    a table has where.
+    ``cache`` is a folder that belongs to this data set alone and survives between runs; it may have to be made.
+    ``columns`` say what a table has where.
     """
 
     source: str

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
@@ -16,6 +17,7 @@ from finetune_export.errors import FinetuneError, ResourceError
 
 INTERRUPTED, TERMINATED = 130, 143
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AGAIN_AFTER_S = 0.05
 
 
 def exit_with(command: Callable[[], object], program: str) -> NoReturn:
@@ -25,10 +27,33 @@ def exit_with(command: Callable[[], object], program: str) -> NoReturn:
     because it is ours to mend. ``FINETUNE_DEBUG=1`` shows the traceback of every failure.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    sys.unraisablehook = _sending_again(sys.unraisablehook)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Labels may be of any script, and names of files even of none.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.exit(_status(command, program))
+
+
+def _sending_again(otherwise: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], None]:
+    """Return a hook that sends a signal once more where the exception that it became was lost.
+
+    Python ignores what is raised in a destructor or in the callback of a weak reference, and a handler may run there.
+    """
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        lost = unraisable.exc_value
+        if isinstance(lost, KeyboardInterrupt):
+            again = signal.SIGINT
+        elif isinstance(lost, SystemExit) and lost.code == TERMINATED:
+            again = signal.SIGTERM
+        else:
+            otherwise(unraisable)
+            return
+        timer = threading.Timer(_AGAIN_AFTER_S, os.kill, (os.getpid(), again))
+        timer.daemon = True
+        timer.start()
+
+    return hook
 
 
 def _status(command: Callable[[], object], program: str) -> int:
