@@ -68,6 +68,7 @@ class Site:
         ``files`` lie beside METADATA.
         """
         distribution = f"finetune_{name}"
+        sys.modules.pop(distribution, None)  # another test's, of the same name
         if source is not None:
             (self.path / f"{distribution}.py").write_text(source)
         facts = self.path / f"{distribution}-1.2.dist-info"
