@@ -11,7 +11,7 @@ from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, flag, read
 from finetune.errors import ConfigError
 from finetune.names import unknown_name
 from finetune.plugins import OWN_DISTRIBUTION, Plugins, load_plugins
-from finetune.types import Backbone, DatasetSpec, Metric, Source
+from finetune.types import Backbone, DatasetSpec, Metric, Source, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,8 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
         plugins.find_callback(name)
     _refuse_unknown_metrics(config, plugins)
     backbone = plugins.find_backbone(config.backbone)
-    _refuse_missing_weights(config, backbone)
+    if config.weights == "pretrained" and config.strategy != "scratch":
+        published_weights(backbone)
     return Intent(config=config, plugins=plugins, spec=spec, source=source, backbone=backbone)
 
 
@@ -97,11 +98,13 @@ def _refuse_unknown_metrics(config: RunConfig, plugins: Plugins) -> None:
             raise ConfigError(unknown_name(option, name, plugins.metrics, more))
 
 
-def _refuse_missing_weights(config: RunConfig, backbone: Backbone) -> None:
-    if config.weights == "pretrained" and config.strategy != "scratch" and backbone.weights is None:
+def published_weights(backbone: Backbone) -> Weights:
+    """Return the record of a backbone's pretrained weights; raise ``ConfigError`` where it has none."""
+    if backbone.weights is None:
         raise ConfigError(
             f"The backbone '{backbone.name}' has no pretrained weights; give --weights FILE or --weights none."
         )
+    return backbone.weights
 
 
 def _recipe(spec: DatasetSpec, asked: RunConfig) -> RunOptions:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from finetune.errors import ConfigError, ModelError, PluginError, ResourceError
+from finetune.intent import published_weights
 from finetune.networks.network import (
     HEAD_PREFIX,
     BackboneModel,
@@ -65,20 +66,17 @@ def load_weights(model: BackboneModel, backbone: Backbone, weights: str) -> Weig
 
 
 def _load_pretrained(model: BackboneModel, backbone: Backbone) -> WeightsUsed:
-    if backbone.weights is None:
-        raise ConfigError(
-            f"The backbone '{backbone.name}' has no pretrained weights; give --weights FILE or --weights none."
-        )
-    obtain = _fetched if backbone.weights.fetch else _downloaded
-    path = obtain(backbone, backbone.weights)
+    published = published_weights(backbone)
+    obtain = _fetched if published.fetch else _downloaded
+    path = obtain(backbone, published)
     sha256 = sha256_of(path)
-    if not sha256.startswith(backbone.weights.sha256):
+    if not sha256.startswith(published.sha256):
         raise ModelError(
-            f"{path} is not what {backbone.weights.url} publishes: its SHA-256 begins {sha256[:16]}, not "
-            f"{backbone.weights.sha256}. Delete it, and the next run downloads it again."
+            f"{path} is not what {published.url} publishes: its SHA-256 begins {sha256[:16]}, not "
+            f"{published.sha256}. Delete it, and the next run downloads it again."
         )
     _fill_body(model, backbone, _read(path), str(path))
-    return _published(backbone, backbone.weights, sha256)
+    return _published(backbone, published, sha256)
 
 
 def _load_file(model: BackboneModel, backbone: Backbone, path: Path) -> WeightsUsed:

@@ -122,10 +122,6 @@ class Plugins:
         """Return the training callback of that name; raise as ``find`` does."""
         return cast(TrainingCallback, self.find("callback", name))
 
-    def find_metric(self, name: str) -> Metric:
-        """Return the metric of that name; raise as ``find`` does."""
-        return cast(Metric, self.find("metric", name))
-
     def find(self, kind: str, name: str) -> Any:
         """Return what is registered under ``name``.
 
