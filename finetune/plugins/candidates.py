@@ -20,7 +20,7 @@ from finetune.plugins.time_limit import LOADING_LIMIT_S
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-BUILTIN_MODULES = ("folder", "table", "torchvision_backbones", "targets", "metrics", "sections")
+BUILTIN_MODULES = ("folder", "table", "torchvision_backbones", "small_resnet", "targets", "metrics", "sections")
 BUILTIN_LICENCE, BUILTIN_ORIGIN = "Apache-2.0", "built in"
 
 

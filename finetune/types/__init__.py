@@ -11,6 +11,7 @@ from finetune.types.extras import Answered, CallbackRequest, Command, Metric, Tr
 from finetune.types.reports import Block, Figure, Paragraph, ReportSection, RunRecords, Table
 from finetune.types.results import RunResult, Verification
 from finetune.types.targets import Artifact, ExportRequest, ExportTarget
+from finetune.types.weight_records import WeightRecord
 
 __all__ = [
     "Answered",
@@ -40,5 +41,6 @@ __all__ = [
     "Task",
     "TrainingCallback",
     "Verification",
+    "WeightRecord",
     "Weights",
 ]
