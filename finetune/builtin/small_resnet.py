@@ -52,11 +52,12 @@ def build(backbone: Backbone, image_size_px: int) -> BackboneModel:  # noqa: ARG
         nn.Conv2d(3, WIDTHS[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True)
     )
     above = (WIDTHS[0], *WIDTHS)
-    layers = OrderedDict(stem=stem)
-    for number, width in enumerate(WIDTHS):
-        layers[f"layer{number + 1}"] = stage(above[number], width, 1 if number == 0 else 2)
-    model = nn.Sequential(layers)
+    layers = [
+        (f"layer{number + 1}", stage(above[number], width, 1 + (number > 0))) for number, width in enumerate(WIDTHS)
+    ]
+    stages: tuple[tuple[str, nn.Module], ...] = (("stem", stem), *layers)
+    model = nn.Sequential(OrderedDict(stages))
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return BackboneModel(model=model, stages=tuple(layers.items()))
+    return BackboneModel(model=model, stages=stages)
