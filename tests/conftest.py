@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -18,12 +19,23 @@ from PIL import Image
 # As the command line has it: on a busy machine, threads that spin while they wait cost most of the speed.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# A script that starts the tests in its background has them ignored, and every process that a test starts and signals.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
+
 # No deadline, for a busy machine is no fault; the same examples each time, for a red test has to stay red.
 settings.register_profile("finetune", deadline=None, database=None, derandomize=True)
 settings.load_profile("finetune")
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-OUR_SWITCHES = ("FINETUNE_PLUGINS", "FINETUNE_DISABLE_PLUGINS", "FINETUNE_DEBUG", "FINETUNE_TOKEN")
+OUR_SWITCHES = (
+    "FINETUNE_PLUGINS",
+    "FINETUNE_DISABLE_PLUGINS",
+    "FINETUNE_DEBUG",
+    "FINETUNE_TOKEN",
+    "FINETUNE_WEIGHTS_DIR",
+)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

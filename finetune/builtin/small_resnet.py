@@ -53,7 +53,7 @@ def build(backbone: Backbone, image_size_px: int) -> BackboneModel:  # noqa: ARG
     )
     above = (WIDTHS[0], *WIDTHS)
     layers = [
-        (f"layer{number + 1}", stage(above[number], width, 1 + (number > 0))) for number, width in enumerate(WIDTHS)
+        (f"layer{number + 1}", stage(above[number], width, 2 if number else 1)) for number, width in enumerate(WIDTHS)
     ]
     stages: tuple[tuple[str, nn.Module], ...] = (("stem", stem), *layers)
     model = nn.Sequential(OrderedDict(stages))
