@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from finetune.errors import FinetuneError
     from finetune.folds import cross_validate
+    from finetune.pretraining import pretrain
     from finetune.run import run
-    from finetune.types import RunResult
+    from finetune.types import Pretrained, RunResult
 
 __version__ = "0.1.0"
-__all__ = ["FinetuneError", "RunResult", "__version__", "cross_validate", "run"]
+__all__ = ["FinetuneError", "Pretrained", "RunResult", "__version__", "cross_validate", "pretrain", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from finetune.run import run
 
         return run
+    if name == "pretrain":
+        from finetune.pretraining import pretrain
+
+        return pretrain
     if name == "cross_validate":
         from finetune.folds import cross_validate
 
@@ -30,8 +35,8 @@ def __getattr__(name: str) -> Any:
         from finetune.errors import FinetuneError
 
         return FinetuneError
-    if name == "RunResult":
-        from finetune.types import RunResult
+    if name in ("Pretrained", "RunResult"):
+        from finetune import types
 
-        return RunResult
+        return getattr(types, name)
     raise AttributeError(f"module 'finetune' has no attribute '{name}'")

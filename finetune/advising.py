@@ -15,9 +15,10 @@ from finetune.clock import Clock
 from finetune.config import FIELDS, Head, RunConfig, RunOptions, flag
 from finetune.errors import ConfigError, DivergedError, FinetuneError
 from finetune.evaluation.transferability import h_score
+from finetune.given_weights import with_record
 from finetune.intent import Intent, discover
 from finetune.networks.network import head_for
-from finetune.networks.weights import is_at_hand
+from finetune.networks.published import is_at_hand
 from finetune.preparation import Job, prepare, with_backbone
 from finetune.reporting import SILENT
 from finetune.training.scenario import Advice, advise
@@ -124,14 +125,11 @@ def _candidate(intent: Intent, text: str) -> Intent:
     name, given, file = text.partition("=")
     if given and not file:
         raise ConfigError(f"--candidate {text} names no file; give NAME, or NAME=FILE with its weights.")
-    backbone, layer = intent.plugins.find_backbone(name), intent.config.layer
-    config = replace(
-        intent.config,
-        backbone=name,
-        weights=file or "pretrained",
-        strategy="auto",  # 'scratch' would leave the weights out
-        layer=layer if name == intent.backbone.name else None,
-    )
+    layer = intent.config.layer
+    # 'scratch' would leave the weights out.
+    config = replace(intent.config, backbone=name, weights=file or "pretrained", strategy="auto")
+    config, backbone = with_record(config, vars(config), intent.plugins)
+    config = replace(config, layer=layer if backbone.name == intent.backbone.name else None)
     return replace(intent, backbone=backbone, config=config)
 
 
@@ -160,7 +158,7 @@ def _compared(
 
 def _challenged(best: Job, intent: Intent, measured: list[Candidate], reporter: Reporter) -> Job:
     """Measure one more candidate, and return the best job so far: no other network is kept."""
-    job = with_backbone(best, intent)
+    job = with_backbone(best, intent, reporter)
     reporter.note(job.weights.note)
     measured.append(_measured(job, Trainer(job, reporter)))
     return job if max(measured, key=_merit) is measured[-1] else best

@@ -37,8 +37,7 @@ if sys.platform != "win32":
 _BLOCK = 1 << 20
 _TIMEOUT_S = 60.0
 _ABANDONED_AFTER_S = 86_400.0
-_AT_HAND = "or give a copy at hand with --data DIR"
-_AGAIN = f"Run the same command again, {_AT_HAND}."
+_LATER = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS)
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError)
 _NOT_FOR_US = (NotImplementedError, RuntimeError, UnicodeError)  # zipfile's for odd compression, a password, odd names
 
@@ -47,13 +46,16 @@ _NOT_FOR_US = (NotImplementedError, RuntimeError, UnicodeError)  # zipfile's for
 class Archive:
     """A published file: its name, its size in bytes, its SHA-256 in hexadecimal.
 
-    ``unpacked`` is the room in bytes that its content takes in the end; 0 counts as its size again.
+    Of what its publisher does not state, a ``size`` of 0 is what the server says, and of ``sha256`` the first digits
+    suffice. ``unpacked`` is the room in bytes that its content takes in the end; 0 counts as its size again, None
+    stands for a file that stays as it is. ``otherwise`` says what else a user may do who cannot download it.
     """
 
     name: str
     size: int
     sha256: str
-    unpacked: int = 0
+    unpacked: int | None = 0
+    otherwise: str = "give a copy at hand with --data DIR"
 
 
 def download_folder(
@@ -78,7 +80,7 @@ def download_folder(
         except DataError as error:
             for file in files:
                 file.unlink(missing_ok=True)
-            raise DataError(f"{error} The download was removed. {_AGAIN}") from error
+            raise DataError(f"{error} The download was removed. {_again(archives[0])}") from error
         for file in files:
             file.unlink(missing_ok=True)
     return folder
@@ -211,11 +213,12 @@ def _unzip(file: BinaryIO, folder: Path) -> None:
 # ── downloading ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def fetch(url: str, path: Path, archive: Archive, reporter: Reporter) -> Path:
+def fetch(url: str, path: Path, archive: Archive, reporter: Reporter, attempts: int = 1) -> Path:
     """Download ``url`` to ``path`` unless it is there, by way of ``path`` + ``.part``, which a later call resumes.
 
-    A file that is there, but of another publication, is removed. Raises ``ResourceError`` when the network fails or
-    the disk is too small, ``DataError`` when what came is not what was published; that is removed, too.
+    A connection that is cut is taken up at once while there are ``attempts`` left and each brought something. A file
+    that is there, but of another publication, is removed. Raises ``ResourceError`` when the network fails or the disk
+    is too small, ``DataError`` when what came is not what was published; that is removed, too.
     """
     if path.is_file():
         if not difference(path, archive):
@@ -224,15 +227,14 @@ def fetch(url: str, path: Path, archive: Archive, reporter: Reporter) -> Path:
         path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    _check_disk(part, archive)
-    reporter.begin(f"Downloading {archive.name}", archive.size)
-    try:
-        _receive(url, part, archive, reporter)
-    finally:
-        reporter.end()
-    if problem := difference(part, archive):
+    with _claimed(part) as file:
+        if difference(part, archive):  # else a process ended between its last byte and the name
+            _receive(url, file, archive, reporter, attempts)
+            file.flush()
+        problem = difference(part, archive)
+    if problem:
         part.unlink()
-        raise DataError(f"{url} is not the published {archive.name}: {problem}; removed. {_AGAIN}")
+        raise DataError(f"{url} is not the published {archive.name}: {problem}; removed. {_again(archive)}")
     return part.replace(path)
 
 
@@ -240,33 +242,23 @@ def difference(path: Path, archive: Archive) -> str:
     """Return how the file differs from what was published, '' if it is the same; raise ``DataError`` if unreadable."""
     with reading(path), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest == archive.sha256:
+    if archive.sha256 and digest.startswith(archive.sha256):
         return ""
-    expected = f"expected {archive.size:,} bytes with SHA-256 {archive.sha256}"
-    return f"{expected}, got {path.stat().st_size:,} bytes with {digest}"
+    size = f"{archive.size:,} bytes with " if archive.size else ""
+    stated = f"SHA-256 {archive.sha256}" + "…" * (len(archive.sha256) < len(digest))
+    return f"expected {size}{stated}, got {path.stat().st_size:,} bytes with {digest}"
 
 
-def _check_disk(part: Path, archive: Archive) -> None:
-    have = part.stat().st_size if part.is_file() else 0
-    needed = archive.size + (archive.unpacked or archive.size) - have
-    free = shutil.disk_usage(part.parent).free
-    if free < needed:
-        raise ResourceError(
-            f"{part.parent} has {free / 1e6:.0f} MB free; {archive.name} needs {needed / 1e6:.0f} MB to download and "
-            f"unpack. Free space there, {_AT_HAND}."
-        )
-
-
-def _receive(url: str, part: Path, archive: Archive, reporter: Reporter) -> None:
+@contextlib.contextmanager
+def _claimed(part: Path) -> Iterator[BinaryIO]:
+    """Open a partial file to append to, for this process alone; one that stays empty is not left behind."""
     with part.open("ab") as file:
         _claim(file, part)
-        have = file.tell()
-        if have < archive.size:
-            have = _receive_rest(url, file, archive, reporter)
-        else:
-            reporter.advance(have)
-    if have < archive.size:
-        raise _broken_off(url, f"the connection ended after {have:,} of {archive.size:,} bytes")
+        try:
+            yield file
+        finally:
+            if not file.tell():
+                part.unlink(missing_ok=True)
 
 
 def _claim(file: BinaryIO, part: Path) -> None:
@@ -278,42 +270,108 @@ def _claim(file: BinaryIO, part: Path) -> None:
         raise ResourceError(f"Another run is downloading {part}. Wait for it, then run again.") from error
 
 
-def _receive_rest(url: str, file: BinaryIO, archive: Archive, reporter: Reporter) -> int:
-    """Append what is missing to ``file``; return its size in bytes."""
-    have = file.tell()
-    with _opened(url, file, have) as response:
+def _receive(url: str, file: BinaryIO, archive: Archive, reporter: Reporter, attempts: int) -> None:
+    """Append what is missing to ``file``, over several connections if they are cut and each brings something."""
+    _check_disk(file, archive, archive.size)
+    try:
+        for left in reversed(range(attempts)):
+            have = file.tell()
+            reporter.begin(f"Downloading {archive.name}", archive.size or None)
+            try:
+                return _receive_rest(url, file, archive, reporter)
+            except _CutError as error:
+                if not left or file.tell() <= have:
+                    raise _failed(url, str(error), archive) from error
+                reporter.note(f"{url}: {error}; asking for the rest.")
+    finally:
+        reporter.end()
+
+
+def _receive_rest(url: str, file: BinaryIO, archive: Archive, reporter: Reporter) -> None:
+    with _opened(url, file, archive) as response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            have = file.truncate(0)  # a server that ignores Range answers 200 and sends everything again
+            _empty(file)  # a server that ignores Range answers 200 and sends everything again
+        have = file.tell()
+        size = archive.size or _stated_size(response, have)
+        if size and not archive.size:
+            _check_disk(file, archive, size)
+            reporter.begin(f"Downloading {archive.name} ({size / 1e6:.1f} MB)", size)
         reporter.advance(have)
-        for block in _blocks(response, url):
+        for block in _blocks(response, have, size):
             have += file.write(block)
             reporter.advance(len(block))
-            if have > archive.size:  # not what was published, and who knows how long it goes on
+            if size and have > size:  # not what was published, and who knows how long it goes on
                 break
-    return have
 
 
-def _opened(url: str, file: BinaryIO, have: int) -> http.client.HTTPResponse:
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+def _opened(url: str, file: BinaryIO, archive: Archive) -> http.client.HTTPResponse:
+    """Ask for what is missing; a partial file that the server's ends before is emptied, and asked for anew."""
+    have = file.tell()
+    request = urllib.request.Request(url, headers={"User-Agent": "finetune"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
     try:
         return cast(http.client.HTTPResponse, urllib.request.urlopen(request, timeout=_TIMEOUT_S))
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            file.truncate(0)  # the server's file ends before ours does: begin anew next time
-        raise _broken_off(url, f"the server answered {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _broken_off(url, str(getattr(error, "reason", error))) from error
+        if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            _empty(file)
+            return _opened(url, file, archive)
+        raise _refused(url, error, archive) from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _failed(url, str(getattr(error, "reason", error)), archive) from error
 
 
-def _blocks(response: BinaryIO, url: str) -> Iterator[bytes]:
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
+
+
+def _stated_size(response: http.client.HTTPResponse, have: int) -> int:
+    """Return the size in bytes of the whole file, as the server says it; 0 if it does not."""
+    length = response.headers.get("Content-Length") or ""
+    return have + int(length) if length.isdecimal() else 0
+
+
+def _check_disk(file: BinaryIO, archive: Archive, size: int) -> None:
+    folder = Path(file.name).parent
+    unpacked, what = (0, "download") if archive.unpacked is None else (archive.unpacked or size, "download and unpack")
+    needed, free = size + unpacked - file.tell(), shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"{folder} has {free / 1e6:.0f} MB free; {archive.name} needs {needed / 1e6:.0f} MB to {what}. "
+            f"Free space there, or {archive.otherwise}."
+        )
+
+
+class _CutError(Exception):
+    """The connection ended before the file did; says after how many bytes of how many."""
+
+
+def _blocks(response: http.client.HTTPResponse, have: int, size: int) -> Iterator[bytes]:
     # Reading is apart from writing: here an OSError means the network, there the disk.
+    why = ""
     try:
-        while block := response.read(_BLOCK):
+        while block := response.read1(_BLOCK):  # as it comes: a process that is killed has kept it
+            have += len(block)
             yield block
     except (OSError, http.client.HTTPException) as error:
-        raise _broken_off(url, str(error)) from error
+        why = f" ({error})"
+    if why or have < size:
+        raise _CutError(f"the connection ended after {have:,}{f' of {size:,}' if size else ''} bytes{why}")
 
 
-def _broken_off(url: str, why: str) -> ResourceError:
-    return ResourceError(f"Cannot download {url}: {why}. Run the same command again to go on, {_AT_HAND}.")
+def _refused(url: str, error: urllib.error.HTTPError, archive: Archive) -> ResourceError:
+    why = f"the server answered {error.code} {error.reason}"
+    if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in _LATER:
+        otherwise = archive.otherwise[0].upper() + archive.otherwise[1:]
+        return ResourceError(f"Cannot download {url}: {why}. {otherwise}.")
+    return _failed(url, why, archive)
+
+
+def _failed(url: str, why: str, archive: Archive) -> ResourceError:
+    return ResourceError(f"Cannot download {url}: {why}. Run the same command again to go on, or {archive.otherwise}.")
+
+
+def _again(archive: Archive) -> str:
+    return f"Run the same command again, or {archive.otherwise}."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,6 @@ from finetune.run_folder import (
     LOCK,
     SPLIT,
     STATUS,
-    UNVERIFIED,
     VERIFICATION,
     VERSIONS,
     WEIGHTS,
@@ -97,7 +95,7 @@ def export_and_verify(
     for name in dict.fromkeys(("onnx", *job.config.target)):
         target = job.intent.plugins.find_target(name)
         judge = partial(_judge, target=target, job=job, contract=contract, reference=reference)
-        with _staging(folder) as staging:
+        with folder.staging() as staging:
             reporter.begin(f"Exporting to {name}")
             request = ExportRequest(
                 network=job.network.cpu().eval(),
@@ -143,17 +141,6 @@ def _judge(
 ) -> Verification:
     pictures = [example.path for example in job.split.valid]
     return verify(artifact, target, pictures, job.valid_targets, reference, contract, job.config.max_drop)
-
-
-@contextmanager
-def _staging(folder: RunFolder) -> Iterator[Path]:
-    """Make a folder for what is not verified yet; whatever is left in it does not outlive the export."""
-    staging = folder / UNVERIFIED
-    staging.mkdir()
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging)
 
 
 def _export(target: ExportTarget, request: ExportRequest) -> Artifact:

@@ -19,10 +19,11 @@ from finetune.preparation import Job, PicturesRead, divide, prepare, read_pictur
 from finetune.records import METRICS
 from finetune.reporting import SILENT
 from finetune.resuming import check_same, intent_of
-from finetune.run import carry_out, finished, go_on
+from finetune.run import carry_out, go_on
 from finetune.run_folder import RunFolder
 from finetune.stopping import Stop, resumable
 from finetune.training.strategies import ready
+from finetune.training_job import finished
 from finetune.types import Reporter
 
 LEAST_MINUTES = 0.1

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
-from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, flag, read_file, resolve
+from finetune.config import (
+    FIELDS,
+    FROM_SCRATCH,
+    OF_PICTURES,
+    PRETRAINING,
+    WORDS_FOR_WEIGHTS,
+    PretrainOptions,
+    RunConfig,
+    RunOptions,
+    flag,
+    read_file,
+    resolve,
+)
 from finetune.errors import ConfigError
+from finetune.given_weights import architecture_of, with_record
 from finetune.names import unknown_name
 from finetune.plugins import OWN_DISTRIBUTION, Plugins, load_plugins
 from finetune.types import Backbone, DatasetSpec, Metric, Source, Weights
+from finetune.weight_record import carried, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +48,20 @@ class Intent:
         return {name: self.plugins.metrics[name] for name in dict.fromkeys((*ours, *filter(None, asked)))}
 
 
-def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Intent:
+def discover(
+    options: Mapping[str, Any],
+    config_file: Path | None = None,
+    *,
+    below: Mapping[str, Any] = MappingProxyType({}),
+    fixed: Mapping[str, Any] = MappingProxyType({}),
+) -> Intent:
     """Resolve what was said into an intent: defaults < the source's recipe < the recipe asked for < file < options.
 
-    Raises ``ConfigError`` for an unknown name or value, ``PluginError`` when a plugin that is needed is broken.
+    ``below`` are other defaults, and ``fixed`` lies above all; where that names a strategy, a recipe that was written
+    for another one counts for what it says of the pictures alone. Raises ``ConfigError`` for an unknown name or value,
+    ``PluginError`` when a plugin that is needed is broken.
     """
-    said = {**(read_file(Path(config_file)) if config_file else {}), **options}
+    said = {**(read_file(Path(config_file)) if config_file else {}), **options, **fixed}
     asked = resolve(cast(RunOptions, said))
     if asked.plugin is None and asked.data is None:
         raise ConfigError("Nothing to train on; give --plugin NAME or --data DIR. See 'finetune list datasets'.")
@@ -47,17 +70,52 @@ def discover(options: Mapping[str, Any], config_file: Path | None = None) -> Int
     spec = plugins.find_dataset(asked.plugin or _builtin_for(asked.data))
     recipe = _recipe(spec, asked)
     source = _source(spec, resolve(recipe, cast(RunOptions, said)))
-    config = resolve(source.recipe, recipe, cast(RunOptions, said))
+    recipes = (_counting(source.recipe, fixed), _counting(recipe, fixed))
+    config = resolve(cast(RunOptions, below), *recipes, cast(RunOptions, said))
     _refuse_unused_columns(config, spec, source)
     for target in config.target:
         plugins.find_target(target)
     for name in config.callback:
         plugins.find_callback(name)
     _refuse_unknown_metrics(config, plugins)
-    backbone = plugins.find_backbone(config.backbone)
+    config, backbone = with_record(config, said, plugins)
+    _refuse_unused_weights(config)
     if config.weights == "pretrained" and config.strategy != "scratch":
         published_weights(backbone)
     return Intent(config=config, plugins=plugins, spec=spec, source=source, backbone=backbone)
+
+
+def discover_pretraining(options: Mapping[str, Any], config_file: Path | None = None) -> Intent:
+    """Resolve what was said of a training from scratch; a file may have all options of a run.
+
+    Of them, those in ``FROM_SCRATCH`` are as they are there. Raises as ``discover`` does.
+    """
+    strange = [name for name in options if name in FIELDS and name not in PretrainOptions.__annotations__]
+    if strange:
+        raise ConfigError(
+            f"{flag(strange[0])} is for networks that have learned before, and a pretraining starts from random "
+            "weights; leave it out, or use 'finetune run'."
+        )
+    return _of_architecture(discover(options, config_file, below=PRETRAINING, fixed=FROM_SCRATCH))
+
+
+def _of_architecture(intent: Intent) -> Intent:
+    """Return the intent with the network itself, where the backbone is one that a plugin pretrained."""
+    config, place = intent.config, carried(intent.backbone)
+    record = read_record(place) if place else None
+    if record is None:
+        return intent
+    architecture = architecture_of(record, intent.plugins)
+    sizes = (config.image_size or record.image_size_px, config.crop_fraction or record.crop_fraction)
+    config = replace(config, backbone=architecture.name, image_size=sizes[0], crop_fraction=sizes[1])
+    return replace(intent, config=config, backbone=architecture)
+
+
+def _counting(recipe: RunOptions, fixed: Mapping[str, Any]) -> RunOptions:
+    """Return what counts of a recipe: epochs and rates of one way to train mean nothing to another."""
+    if "strategy" not in fixed or recipe.get("strategy") == fixed["strategy"]:
+        return recipe
+    return cast(RunOptions, {name: value for name, value in recipe.items() if name in OF_PICTURES})
 
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
@@ -78,11 +136,15 @@ def _refuse_unused_columns(config: RunConfig, spec: DatasetSpec, source: Source)
         )
 
 
-def _refuse_contradictions(asked: RunConfig) -> None:
-    if asked.strategy == "scratch" and asked.weights not in WORDS_FOR_WEIGHTS:
+def _refuse_unused_weights(config: RunConfig) -> None:
+    """Refuse a file of weights that would be left unused, whoever asked for random ones."""
+    if config.strategy == "scratch" and config.weights not in WORDS_FOR_WEIGHTS:
         raise ConfigError(
-            f"--strategy scratch starts from random weights, and --weights {asked.weights} is a file; leave out one."
+            f"--strategy scratch starts from random weights, and --weights {config.weights} is a file; leave out one."
         )
+
+
+def _refuse_contradictions(asked: RunConfig) -> None:
     if asked.fold is not None and (asked.folds is None or asked.fold > asked.folds):
         raise ConfigError(f"--fold {asked.fold} is not allowed; give --folds, and a number from 1 to it.")
     if asked.folds is not None and asked.split is not None:

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from finetune.config import RunConfig, RunOptions
 from finetune.data.audit import class_counts
-from finetune.intent import discover
+from finetune.intent import Intent, discover
 from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
@@ -72,7 +72,13 @@ def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **o
     With ``lr="find"`` the rates are relative to the rate that would be found. Of ``folds`` without a ``fold``, all are
     divided, and the first is shown. Raises what ``finetune.run`` or ``finetune.cross_validate`` does before training.
     """
-    job = ready(discover(options, config_file), reporter)
+    intent = discover(options, config_file)
+    return planned(intent, ("onnx", *intent.config.target), reporter)
+
+
+def planned(intent: Intent, exports: tuple[str, ...], reporter: Reporter) -> RunPlan:
+    """Return what would be done about an intent, and what it would export; raises what ``ready`` does."""
+    job = ready(intent, reporter)
     config = job.config
     lr = 1.0 if config.lr == "find" else config.lr
     parts = (job.split.train, job.split.valid, job.split.test)
@@ -95,7 +101,7 @@ def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **o
         strategy=job.strategy,
         steps=plan(config, job.groups, lr, job.strategy, job.dataset.task),
         image_size_px=job.preprocessing.image_size_px,
-        exports=("onnx", *config.target),
+        exports=exports,
         config=config,
     )
 

@@ -19,7 +19,8 @@ from finetune.intent import Intent
 from finetune.loading import load_dataset
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names, keep_up_to
 from finetune.networks.weights import WeightsUsed, load_weights
-from finetune.types import Backbone, Dataset, Metric, Reporter
+from finetune.reporting import SILENT
+from finetune.types import Backbone, Dataset, Metric, Reporter, Task
 from finetune_export.contract import Preprocessing
 
 LARGEST_ONNX_BYTES = 2**31 - 2**24
@@ -105,14 +106,14 @@ def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None
     dataset, audited = found.dataset, found.audit
     division = divide(found, config)
     _try_to_measure(monitored(intent.plugins.metrics, dataset.task, config.monitor), dataset, division)
-    preprocessing, network, weights = _seeded(intent, len(dataset.labels))
+    preprocessing, network, weights = _seeded(intent, len(dataset.labels), reporter)
     notes = (
         *dataset.notes,
         *_ignored(dataset),
         *audited.notes(),
         *division.notes,
         weights.note,
-        *_unused_notes(config),
+        *_unused_notes(config, dataset.task),
     )
     for note in notes:
         reporter.note(note)
@@ -191,17 +192,17 @@ def _try_to_measure(metric: Metric, dataset: Dataset, division: Split) -> None:
     measured(metric, answered(dataset.task, dataset.labels, right.astype(np.float32), targets))
 
 
-def with_backbone(job: Job, intent: Intent) -> Job:
+def with_backbone(job: Job, intent: Intent, reporter: Reporter) -> Job:
     """Return the job with the backbone and weights of another intent, on the same pictures in the same split."""
-    preprocessing, network, weights = _seeded(intent, len(job.dataset.labels))
+    preprocessing, network, weights = _seeded(intent, len(job.dataset.labels), reporter)
     return replace(job, intent=intent, preprocessing=preprocessing, network=network, weights=weights)
 
 
-def _seeded(intent: Intent, classes: int) -> tuple[Preprocessing, Network, WeightsUsed]:
+def _seeded(intent: Intent, classes: int, reporter: Reporter) -> tuple[Preprocessing, Network, WeightsUsed]:
     """Return preprocessing, network and weights of a run; seeds torch first, so that a new head starts alike."""
     torch.manual_seed(intent.config.seed)
     preprocessing = preprocessing_for(intent)
-    return preprocessing, *build_network(intent, classes, preprocessing.image_size_px)
+    return preprocessing, *build_network(intent, classes, preprocessing.image_size_px, reporter)
 
 
 def preprocessing_for(intent: Intent) -> Preprocessing:
@@ -215,12 +216,15 @@ def preprocessing_for(intent: Intent) -> Preprocessing:
     )
 
 
-def build_network(intent: Intent, classes: int, image_size_px: int) -> tuple[Network, WeightsUsed]:
+def build_network(
+    intent: Intent, classes: int, image_size_px: int, reporter: Reporter = SILENT
+) -> tuple[Network, WeightsUsed]:
     """Return the backbone's body with its weights under a new head for so many classes."""
     config = intent.config
     model = keep_up_to(build_backbone(intent.backbone, image_size_px), config.layer)
     _refuse_too_large(model, intent.backbone)
-    weights = load_weights(model, intent.backbone, "none" if config.strategy == "scratch" else config.weights)
+    asked = "none" if config.strategy == "scratch" else config.weights
+    weights = load_weights(model, intent.backbone, asked, reporter)
     return assemble(model, classes, image_size_px, config.head), weights
 
 
@@ -240,7 +244,8 @@ def _refuse_too_large(model: BackboneModel, backbone: Backbone) -> None:
 
 
 _SLOWER_BELOW = ("unfreeze", "unfrozen_lr", "rate_span")
-_FITTED = ("epochs", "freeze_epochs", "lr", "patience", "average", "mix", "imbalance", "views", "augment")
+_LEARNED = ("epochs", "freeze_epochs", "lr", "patience", "average", "mix", "imbalance", "label_smoothing")
+_FITTED = (*_LEARNED, "views", "augment")
 UNUSED: dict[Strategy, tuple[str, ...]] = {
     "scratch": ("freeze_epochs", "views", *_SLOWER_BELOW),
     "probe": ("epochs", *_SLOWER_BELOW),
@@ -251,7 +256,7 @@ UNUSED: dict[Strategy, tuple[str, ...]] = {
 """Options without a meaning for a strategy; who gives one, and not its default, is told."""
 
 
-def _unused_notes(config: RunConfig) -> tuple[str, ...]:
+def _unused_notes(config: RunConfig, task: Task) -> tuple[str, ...]:
     strategy, varied = strategy_of(config), config.augment != "none"
     unused = {
         f"--strategy {strategy}": UNUSED.get(strategy, ()),
@@ -259,6 +264,8 @@ def _unused_notes(config: RunConfig) -> tuple[str, ...]:
         "--augment none": ("views",) * (config.views > 1 and not varied),
         "--strategy probe and --views 1": ("augment",) * (strategy == "probe" and config.views == 1 and varied),
         f"--folds {config.folds}": ("valid_share",) * (config.folds is not None),
+        "--imbalance focal": ("label_smoothing",) * (config.imbalance == "focal" and task == "single-label"),
+        f"{task} targets": ("label_smoothing",) * (task != "single-label"),
     }
     return tuple(
         f"With {reason}, {', '.join(map(flag, said))} {'have' if len(said) > 1 else 'has'} no effect."

@@ -20,7 +20,7 @@ from finetune.data.augmented_batch import augmented_batch
 from finetune.data.targets import text_of
 from finetune.evaluating import Evaluation, Scores
 from finetune.exporting import Export
-from finetune.networks.weights import serialised
+from finetune.networks.weight_files import serialised
 from finetune.plugins import OWN_DISTRIBUTION
 from finetune.preparation import Job
 from finetune.run_folder import RunFolder
@@ -55,7 +55,7 @@ PACKAGES = (
 
 def write_inputs(folder: RunFolder, job: Job) -> None:
     """Write the resolved options, the versions, the state of the data and the split."""
-    folder.write(run_folder.CONFIG, to_toml(job.config))
+    folder.write(run_folder.CONFIG, to_toml(job.config, folder.job))
     folder.record(identity=identity_of(job.config))
     folder.write_json(run_folder.VERSIONS, {**versions(), "plugins": plugins_of(job)})
     folder.write_json(run_folder.DATA, _data(job))
@@ -205,14 +205,14 @@ def result(
         task=objective.task,
         metric=onnx.verification.metric,
         value=onnx.verification.value,
-        interval=_bounds(scores),
+        interval=bounds(scores),
         exported_value=onnx.verification.exported_value,
         compared=onnx.verification.compared,
         agreement=onnx.verification.agreement,
         max_difference=onnx.verification.max_difference,
         scores=scores.values,
         test_scores=tested.values if tested else {},
-        test_interval=_bounds(tested),
+        test_interval=bounds(tested),
         temperature=evaluation.calibration.temperature,
         ece_before=evaluation.ece_before,
         ece_after=evaluation.ece_after,
@@ -239,5 +239,6 @@ def result(
     return found
 
 
-def _bounds(scores: Scores | None) -> tuple[float, float] | None:
+def bounds(scores: Scores | None) -> tuple[float, float] | None:
+    """Return both ends of the headline metric's interval, where there is one."""
     return (scores.interval.low, scores.interval.high) if scores and scores.interval else None

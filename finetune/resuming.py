@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune import run_folder
-from finetune.config import RunConfig, RunOptions, flag, read_file, resolve, to_toml
+from finetune.config import PretrainOptions, RunConfig, RunOptions, flag, read_file, resolve, to_toml
 from finetune.errors import ConfigError, DataError
 from finetune.intent import Intent, discover
 from finetune.preparation import Job
@@ -34,11 +34,16 @@ def intent_of(folder: RunFolder, options: Mapping[str, Any]) -> Intent:
             raise ConfigError(
                 f"{flag(name)} {getattr(after, name)} cannot be said when a run is resumed: it was begun "
                 f"{'without it' if begun is None else f'with {begun}'}. What may change is "
-                f"{', '.join(map(flag, MAY_CHANGE))}; start a new run for anything else."
+                f"{', '.join(map(flag, _may_change(folder)))}; start a new run for anything else."
             )
     # What a recipe says is in the file already; laid over it once more, it would undo what was said on the day.
     intent = discover({**recorded, **options})
     return replace(intent, config=after)
+
+
+def _may_change(folder: RunFolder) -> list[str]:
+    known = PretrainOptions if folder.job == "pretrain" else RunOptions
+    return [name for name in MAY_CHANGE if name in known.__annotations__]
 
 
 def _recorded(folder: RunFolder) -> RunOptions:
@@ -51,8 +56,8 @@ def _recorded(folder: RunFolder) -> RunOptions:
     recorded = read_file(path)
     if folder.facts.get("identity", identity_of(resolve(recorded))) != identity_of(resolve(recorded)):
         raise ConfigError(
-            f"{path} was changed since the run was begun; put it back, or start a new run with: finetune run --config "
-            f"{shlex.quote(str(path))}"
+            f"{path} was changed since the run was begun; put it back, or start a new run with: finetune {folder.job} "
+            f"--config {shlex.quote(str(path))}"
         )
     return recorded
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +11,7 @@ from typing import Any, Unpack
 from finetune import records, resuming
 from finetune.clock import Clock
 from finetune.config import RunOptions
-from finetune.errors import ConfigError, ResourceError
+from finetune.errors import ConfigError
 from finetune.evaluating import evaluate
 from finetune.exporting import export_and_verify, score_test_part
 from finetune.intent import Intent, discover
@@ -21,14 +19,10 @@ from finetune.preparation import Job, PicturesRead, prepare
 from finetune.report import make_report
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
-from finetune.stopping import Stop, resumable
-from finetune.training.checkpoints import Checkpoints
-from finetune.training.journal import Journal, Outcome
-from finetune.training.learner.strangers import Strangers, builders, strangers
-from finetune.training.learner.trackers import Tracking, trackers
-from finetune.training.strategies import Phase, phase_to_measure, plan, ready
+from finetune.stopping import resumable
+from finetune.training.strategies import ready
 from finetune.training.trainer import Trainer
-from finetune.training.transfer import climb, follow, verdict
+from finetune.training_job import finished, train
 from finetune.types import Reporter, RunResult
 
 EXPORT_S = 20.0
@@ -60,15 +54,6 @@ def run(
         return carry_out(folder, job, clock, reporter)
 
 
-@contextmanager
-def finished(folder: RunFolder) -> Iterator[None]:
-    """Record a run while it lasts, and let go of its checkpoints once it is written down that it is done."""
-    with folder.recorded():
-        yield
-    with suppress(ResourceError):  # the run is done, and what is left of them does no harm
-        Checkpoints(folder / records.CHECKPOINTS).remove()
-
-
 def _prepared(options: RunOptions, config_file: Path | None, reporter: Reporter) -> Job:
     intent = discover(options, config_file)  # plugins, data set, backbone, targets; flags over file over recipe
     _refuse_all_folds(intent)
@@ -95,16 +80,7 @@ def go_on(
 
 def carry_out(folder: RunFolder, job: Job, clock: Clock, reporter: Reporter) -> RunResult:
     """Train, evaluate, export and verify, from the newest checkpoint where there is one; return what it came to."""
-    records.write_inputs(folder, job)
-    journal = Journal(Checkpoints(folder / records.CHECKPOINTS), job.config.checkpoint_seconds, folder.run_id)
-    if journal.note:
-        reporter.note(journal.note)
-    stop = Stop(job.config.max_minutes, clock.started, folder.path)
-    with followed(folder, job, reporter) as trackers:
-        trainer = Trainer(job, reporter, journal, stop, trackers, _strangers(folder, job, reporter))
-        stop.reserve_s = _seconds_after_training(job, trainer)
-        records.write_views(folder, trainer)
-        outcome = _trained(folder, job, trainer, clock, reporter)
+    trainer, outcome = train(folder, job, clock, reporter, partial(_seconds_after_training, job))
     with clock("evaluate"):  # calibrated on the validation pictures
         evaluation = evaluate(trainer, job.config, outcome.temperature)
         for note in evaluation.notes:
@@ -120,63 +96,10 @@ def carry_out(folder: RunFolder, job: Job, clock: Clock, reporter: Reporter) -> 
     return result
 
 
-def _trained(folder: RunFolder, job: Job, trainer: Trainer, clock: Clock, reporter: Reporter) -> Outcome:
-    """Take the steps of the strategy: the head alone, then stages below it; the best is kept and saved."""
-    lr = learning_rate(job, trainer, reporter)
-    folder.record(lr=lr)
-    steps = plan(job.config, job.groups, lr, job.strategy, job.dataset.task)
-    if job.config.callback and not any(isinstance(step, Phase) for step in steps):
-        reporter.note(f"--callback is not used: {', '.join(step.name for step in steps)} has no epochs.")
-    save = partial(records.write_training, folder, job, trainer)
-    transfer = partial(climb, seed=job.config.seed) if job.strategy == "auto" else follow
-    outcome = transfer(steps, trainer, clock, save)
-    if trainer.stop.asked == "time":
-        outcome.reasons += (
-            f"Training was ended for the time that export and proof take (--max-minutes {job.config.max_minutes:g}).",
-        )
-        reporter.note(outcome.reasons[-1])
-    reporter.note(verdict(outcome, trainer.objective))
-    save()
-    return outcome
-
-
 def _seconds_after_training(job: Job, trainer: Trainer) -> float:
     """Return what is to be kept of --max-minutes for the export and its proof, from the pictures that take part."""
-    if job.config.max_minutes is None:
-        return 0.0
     asked = len(job.split.valid) * (2 + len(job.config.target)) + len(job.split.test)
     return EXPORT_S * (1 + len(job.config.target)) + asked * trainer.seconds_per_picture()
-
-
-def _strangers(folder: RunFolder, job: Job, reporter: Reporter) -> Callable[[str], Strangers]:
-    """Return what builds the callbacks of plugins that were asked for, for a phase."""
-    named = [job.intent.plugins.find_callback(name) for name in job.config.callback]
-    return partial(strangers, builders(named), folder.path, reporter.note)
-
-
-@contextmanager
-def followed(folder: RunFolder, job: Job, reporter: Reporter) -> Iterator[Sequence[Tracking]]:
-    """Follow the training of a run in the trackers that were asked for."""
-    facts = {name: value for name, value in vars(job.config).items() if isinstance(value, str | int | float)}
-    following = trackers(job.config.track, folder.path, folder.run_id, facts, reporter.note)
-    succeeded = False
-    try:
-        yield following
-        succeeded = True
-    finally:
-        for tracker in following:
-            tracker.finish(succeeded=succeeded)
-
-
-def learning_rate(job: Job, trainer: Trainer, reporter: Reporter) -> float:
-    """Return the rate that was asked for, or with ``lr="find"`` the one that is, or once was, measured for it."""
-    journal = trainer.journal
-    if job.config.lr != "find":
-        journal.lr = job.config.lr
-    elif journal.lr is None:
-        journal.lr = trainer.find_rate(phase_to_measure(job.config, job.groups, job.strategy)).suggestion
-        reporter.note(f"The learning rate that was found: {journal.lr:.2g}")
-    return journal.lr
 
 
 class _CallableModule(ModuleType):

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from finetune.errors import ConfigError, FinetuneError, ResourceError
 
@@ -33,6 +33,8 @@ SPLIT = "split.csv"
 HISTORY = "history.csv"
 CURVE = "learning_curve.png"
 WEIGHTS = "weights.safetensors"
+RECORD = "pretrained.safetensors"
+"""The weight record of a pretraining."""
 MODEL = "model.onnx"
 VERIFICATION = "verification.json"
 FOLDS = "folds.json"
@@ -40,6 +42,8 @@ FOLDS = "folds.json"
 UNVERIFIED = ".unverified"
 """Where targets export to, before what they wrote was compared."""
 LOCK = ".lock"
+Job = Literal["run", "pretrain"]
+"""What a run's folder is of: the name of the command that made it, and goes on with it."""
 
 _LONGEST_NAME_BYTES = 160  # with the time around it, within the 255 bytes that file systems allow
 _TEMPORARY = re.compile(r"^\..+\.[0-9a-f]{8}\.part$")
@@ -117,9 +121,9 @@ class RunFolder:
     While a run is ``recorded``, and from ``reopen`` on, it holds a lock that ends with the process at the latest.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, job: Job = "run") -> None:
         self.path = path
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {"job": job}
         self._lock: int | None = None
 
     @property
@@ -128,12 +132,17 @@ class RunFolder:
         return self._facts
 
     @property
+    def job(self) -> Job:
+        """Which command the folder is of."""
+        return _job_in(self._facts)
+
+    @property
     def run_id(self) -> str:
         """The folder's name, which no other run in the same place has."""
         return self.path.name
 
     @classmethod
-    def create(cls, out: Path, name: str) -> RunFolder:
+    def create(cls, out: Path, name: str, job: Job = "run") -> RunFolder:
         """Make a new folder named after the time and ``name``; raise ``ResourceError`` where that is impossible."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
@@ -144,27 +153,29 @@ class RunFolder:
                 path = out / (f"{stamp}-{safe}" if attempt == 1 else f"{stamp}-{safe}-{attempt}")
                 with contextlib.suppress(FileExistsError):
                     path.mkdir()
-                    return cls(path.resolve())
+                    return cls(path.resolve(), job)
         except OSError as error:
             raise _resource_error(out, error) from error
         raise ResourceError(f"{out} holds a thousand runs of this second. Choose another folder with --out.")
 
     @classmethod
-    def reopen(cls, path: Path) -> RunFolder:
+    def reopen(cls, path: Path, job: Job = "run") -> RunFolder:
         """Return the folder of a run that ended early, locked, and rid of what the end left half-made.
 
-        Raises ``ConfigError`` for a folder that no run left or whose run is done, and ``ResourceError`` where another
-        process has it.
+        Raises ``ConfigError`` for a folder that no run left, that is of another job, or whose run is done, and
+        ``ResourceError`` where another process has it.
         """
         folder = cls(path.resolve())
         folder._facts = _status_in(path)
+        if folder.job != job:
+            raise ConfigError(f"{path} was made by 'finetune {folder.job}'; go on with: {resuming_command(path)}")
         folder._take()
         folder._facts = _status_in(path)  # again: who had the lock until now may have written more
         if folder._facts["status"] == "done":
             folder._let_go()
             config = shlex.quote(str(path / CONFIG))
             raise ConfigError(
-                f"{path} is done, there is nothing to resume. Start a new run with 'finetune run --config {config}'."
+                f"{path} is done, there is nothing to resume. Start a new run with 'finetune {job} --config {config}'."
             )
         folder._sweep()
         return folder
@@ -232,6 +243,17 @@ class RunFolder:
         self.write_json(STATUS, self._facts)
 
     @contextlib.contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Make a folder for what is not verified yet; whatever is left in it does not outlive the block."""
+        staging = self.path / UNVERIFIED
+        with writing(staging):
+            staging.mkdir()
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging)
+
+    @contextlib.contextmanager
     def recorded(self) -> Iterator[RunFolder]:
         """Record the run as running, then as done, failed (with the cause) or interrupted, whatever ends it.
 
@@ -297,6 +319,18 @@ def _status_in(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path / STATUS} is damaged; the run cannot be resumed. Start a new one.") from error
     return cast(dict[str, Any], facts)
+
+
+def resuming_command(run: Path) -> str:
+    """Return what goes on with the run in a folder, as it is typed."""
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(ConfigError):  # a run that has recorded nothing yet
+        facts = _status_in(run)
+    return f"finetune {_job_in(facts)} --resume {shlex.quote(str(run))}"
+
+
+def _job_in(facts: Mapping[str, Any]) -> Job:
+    return "pretrain" if facts.get("job") == "pretrain" else "run"
 
 
 def to_json(content: object) -> str:

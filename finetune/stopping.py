@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import threading
 import time
@@ -13,6 +12,7 @@ from types import FrameType
 from typing import Literal
 
 from finetune.errors import ResourceError
+from finetune.run_folder import resuming_command
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TERMINATED = 128 + signal.SIGTERM
@@ -43,7 +43,7 @@ def resumable(run: Path, note: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     except ResourceError:
-        note(f"Once there is enough of what was missing, go on with: {_command(run)}.")
+        note(f"Once there is enough of what was missing, go on with: {resuming_command(run)}.")
         raise
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code != TERMINATED:
@@ -52,13 +52,9 @@ def resumable(run: Path, note: Callable[[str], None]) -> Iterator[None]:
 
 
 def _ending(by: signal.Signals, run: Path | None) -> Interrupted | Terminated:
-    how = "" if run is None else f"; go on with: {_command(run)}"
+    how = "" if run is None else f"; go on with: {resuming_command(run)}"
     message = f"Stopped by {by.name}{how}"
     return Interrupted(message) if by == signal.SIGINT else Terminated(message)
-
-
-def _command(run: Path) -> str:
-    return f"finetune run --resume {shlex.quote(str(run))}"
 
 
 class Stop:

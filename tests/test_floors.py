@@ -23,7 +23,7 @@ FILES = [file for name, home in HOMES.items() for file in sorted((home / name).r
 LEARNER = "finetune/training/learner/"
 TRAINING = ("torch", "torchvision", "fastai", "finetune")
 BUILT_IN = ("builtin/table/", "builtin/folder.py", "builtin/targets.py", "builtin/metrics.py")
-AT_ONCE = ("cli/", "loading.py", *BUILT_IN, "config/")
+AT_ONCE = ("cli/", "loading.py", "weight_record.py", *BUILT_IN, "config/")
 """What has to be there at once, with all that it imports: plugins and their hooks, types, config, intent."""
 WITHOUT_TORCH = ("auditing.py", "evaluation/", *AT_ONCE)
 

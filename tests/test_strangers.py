@@ -6,6 +6,7 @@ project's is there, and nothing of it is editable.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,7 +14,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "finetune-example-plugin"
@@ -99,3 +102,67 @@ def test_the_example_works_from_its_wheel(environment: Environment, tmp_path: Pa
     command = ("run", "--plugin", "file-names", "--data", pictures, *options)
     result = json.loads(environment.run("finetune", *command, cwd=tmp_path).stdout)
     assert (result["labels"], result["agreement"]) == (2, 1.0)
+
+
+# ── weights that travel ─────────────────────────────────────────────────────────────────────────────
+
+
+def draw(folder: Path) -> Path:
+    """Write 24 pictures of 32 pixels of red, green and blue things."""
+    for kind, label in enumerate(("blue", "green", "red")):
+        (folder / label).mkdir(parents=True)
+        for number in range(8):
+            pixels = np.random.default_rng([kind, number]).integers(0, 120, (32, 32, 3), np.uint8)
+            pixels[..., 2 - kind] += 120
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+PRETRAINING = ("--backbone", "resnet18_half", "--image-size", "32", "--epochs", "1", "--batch-size", "8")
+
+
+@pytest.fixture(scope="module")
+def colours(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The distribution ``finetune-colours``, made by pretraining and installed from its wheel; beside its pictures."""
+    root = tmp_path_factory.mktemp("author")
+    folder = root / "finetune-colours"
+    made = ("--package", folder.name, "--licence", "CC-BY-4.0")
+    environment.run("finetune", "pretrain", "--data", str(draw(root / "pictures")), *PRETRAINING, *made, cwd=root)
+    environment.install(str(wheel_of(folder, root / "wheels")))
+    return folder
+
+
+@pytest.mark.timeout(600)
+def test_pretrained_weights_are_installed_with_their_source_and_licence(
+    environment: Environment, colours: Path
+) -> None:
+    told = environment.run("finetune", "list", "backbones", "colours", cwd=colours).stdout
+    assert "CC-BY-4.0" in told
+    (backbone,) = json.loads(environment.run("finetune", "list", "backbones", "colours", "--json", cwd=colours).stdout)
+    weights = backbone["weights"]
+    assert (backbone["image_size_px"], weights["licence"]) == (32, "CC-BY-4.0")
+    assert "pictures of 3 classes" in weights["source"]
+
+
+@pytest.mark.timeout(600)
+def test_a_plugin_of_pretrained_weights_keeps_the_rules(environment: Environment, colours: Path) -> None:
+    root = colours.parent
+    environment.run("finetune", "plugins", "check", "colours", cwd=root)
+    tests = ("--rootdir", str(colours), str(colours), "-k", "not onnx")  # which take long, and were just tried
+    assert " passed" in environment.run("pytest", "-q", *tests, cwd=root).stdout
+
+
+@pytest.mark.timeout(600)
+def test_a_run_starts_from_the_installed_weights(environment: Environment, colours: Path, tmp_path: Path) -> None:
+    options = ("--data", str(colours.parent / "pictures"), "--backbone", "colours", "--epochs", "1", "--json")
+    result = json.loads(environment.run("finetune", "run", *options, cwd=tmp_path).stdout)
+    assert result["agreement"] == 1.0
+    record = colours / "finetune_colours" / "colours.safetensors"
+    told = environment.run("finetune", "inspect", result["onnx"], "--json", cwd=tmp_path).stdout
+    origin = json.loads(told)["backbone"]
+    assert origin == {
+        "name": "colours",
+        "weights": "pictures-resnet18_half",
+        "licence": "CC-BY-4.0",
+        "sha256": hashlib.sha256(record.read_bytes()).hexdigest(),
+    }

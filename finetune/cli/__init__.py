@@ -21,6 +21,7 @@ from finetune.cli.lr_find import lr_find
 from finetune.cli.plugins import plugins
 from finetune.cli.plugins_check import check
 from finetune.cli.plugins_new import new
+from finetune.cli.pretrain import pretrain
 from finetune.cli.process import let_idle_threads_sleep
 from finetune.cli.report import report
 from finetune.cli.run import run
@@ -30,6 +31,7 @@ from finetune_export.cli.ending import exit_with
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run,
+    "pretrain": pretrain,
     "advise": advise,
     "audit": audit,
     "lr-find": lr_find,

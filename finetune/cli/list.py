@@ -21,7 +21,7 @@ Kind = Literal["datasets", "recipes", "backbones", "targets", "metrics", "callba
 HEADINGS: dict[Kind, tuple[str, ...]] = {
     "datasets": ("data set", "source", "what it is"),
     "recipes": ("data set", "recipe", "what it is"),
-    "backbones": ("backbone", "family", "parameters", "size", "weights", "what it is"),
+    "backbones": ("backbone", "family", "parameters", "size", "weights", "licence", "what it is", "weights from"),
     "targets": ("target", "what it is"),
     "metrics": ("metric", "tasks", "better", "what it is"),
     "callbacks": ("callback", "plugin", "what it is"),
@@ -116,5 +116,6 @@ def _rows(kind: Kind, item: Any, found: Plugins) -> Iterator[tuple[str, ...]]:
 
 def _backbone(item: Backbone) -> tuple[str, ...]:
     parameters, size = f"{item.parameters / 1e6:.1f} M", f"{item.image_size_px} px"
-    weights = item.weights.name if item.weights else "none"
-    return item.name, item.family, parameters, size, weights, item.summary
+    weights = item.weights
+    name, licence, source = (weights.name, weights.licence, weights.source) if weights else ("none", "", "")
+    return item.name, item.family, parameters, size, name, licence, item.summary, source

@@ -17,6 +17,12 @@ def new(
     /,
     *,
     kind: Annotated[Kind, Parameter(help="What it offers.")],
+    record: Annotated[
+        Path | None,
+        Parameter(
+            name="--from", help="A weight record of 'finetune pretrain', for a backbone that carries its weights."
+        ),
+    ] = None,
     out: Annotated[Path, Parameter(help="Folder that the plugin's own folder is made in.")] = Path(),
 ) -> None:
     """Write a plugin that installs, passes its tests and runs: a distribution with everything it needs.
@@ -24,13 +30,13 @@ def new(
     Examples:
       finetune plugins new street-signs --kind dataset
       finetune plugins new tiny-net --kind backbone --out plugins
+      finetune plugins new leaves --kind backbone --from runs/NAME/pretrained.safetensors
     """
-    from finetune.scaffold.writing import write_plugin
-
-    folder = write_plugin(name, kind, out)
+    folder = _written(name, kind, record, out)
+    weights = " --weights none" if record is None else ""
     runs = {
         "dataset": f"finetune run --plugin {folder.name}",
-        "backbone": f"finetune run --data DIR --backbone {folder.name} --weights none",
+        "backbone": f"finetune run --data DIR --backbone {folder.name}{weights}",
         "target": f"finetune run --data DIR --target {folder.name}",
     }
     print_table(
@@ -42,3 +48,18 @@ def new(
             ("rules", f"finetune plugins check {folder.name}"),
         ]
     )
+
+
+def _written(name: str, kind: Kind, record: Path | None, out: Path) -> Path:
+    from finetune.errors import ConfigError
+    from finetune.scaffold.naming import free_name
+    from finetune.scaffold.recorded import write_package
+    from finetune.scaffold.writing import write_plugin
+
+    if record is None:
+        return write_plugin(name, kind, out)
+    if kind != "backbone":
+        raise ConfigError(
+            f"--from gives a backbone its weights, and --kind is {kind}; give --kind backbone, or leave it out."
+        )
+    return write_package(out / free_name(name), record)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping
-from math import nan
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from cyclopts import Parameter
 
+from finetune.cli.results import data, scored
 from finetune.config import RunOptions
 from finetune.errors import ConfigError
 from finetune.evaluation.catalogue import shares_of, shown
@@ -90,38 +90,20 @@ def _rows_of_run(result: RunResult) -> list[tuple[str, ...]]:
     phases = "  →  ".join(f"{name} {shown(value, monitor in shares)}" for name, value in result.phases.items())
     seconds = "  ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items())
     return [
-        ("data", _data(result)),
+        ("data", data(result)),
         ("network", f"{result.backbone}, weights: {result.weights}"),
         (monitor, f"{phases}  (kept: {result.kept})"),
         ("verdict", result.verdict),
         *(("because", reason) for reason in result.reasons),
-        ("validation", _scored(result, result.scores, result.interval, shares)),
+        ("validation", scored(result, result.scores, result.interval, shares)),
         *([("calibration", _calibration(result))] if result.ece_before is not None else []),
-        *([("test", _scored(result, result.test_scores, result.test_interval, shares))] if result.test_scores else []),
+        *([("test", scored(result, result.test_scores, result.test_interval, shares))] if result.test_scores else []),
         ("exported", _exported(result, shares)),
         ("seconds", seconds),
         ("run", str(result.run)),
         ("model", f"{result.onnx} ({result.onnx_bytes / 1e6:.1f} MB)"),
         ("next", f"finetune predict {shlex.quote(str(result.onnx))} PICTURE..."),
     ]
-
-
-def _data(result: RunResult) -> str:
-    named = {"single-label": "classes", "multi-label": "labels", "regression": "value(s)"}[result.task]
-    counts = f"{result.train_images} training and {result.valid_images} validation pictures"
-    tested = f", {result.test_images} test pictures" * bool(result.test_images)
-    return f"{result.dataset}: {result.labels} {named}, {counts}{tested}"
-
-
-def _scored(
-    result: RunResult, scores: Mapping[str, float], interval: tuple[float, float] | None, shares: Collection[str]
-) -> str:
-    """Return the headline metric with its interval, and the others behind it."""
-    metric = result.metric
-    bounds = " to ".join(shown(bound, metric in shares) for bound in interval or ())
-    within = f" (95%: {bounds})" if interval else ""
-    others = "  ".join(f"{name} {shown(value, name in shares)}" for name, value in scores.items() if name != metric)
-    return f"{metric} {shown(scores.get(metric, nan), metric in shares)}{within}  {others}{_averaged(result)}"
 
 
 def _calibration(result: RunResult) -> str:
@@ -134,8 +116,3 @@ def _exported(result: RunResult, shares: Collection[str]) -> str:
     same = f"the same answer on {agreeing} of {result.compared} pictures"
     value = f"{result.metric} {shown(result.exported_value, result.metric in shares)}"
     return f"{value}, {same}, largest difference {result.max_difference:.1e}"
-
-
-def _averaged(result: RunResult) -> str:
-    """Return of how many values the metrics are the mean, where there are several."""
-    return f"  (mean over {result.labels} values)" if result.task == "regression" and result.labels > 1 else ""

@@ -1,8 +1,11 @@
 """What one may say about a run, and what a run is once everything was said."""
 
-from finetune.config.checks import FIELDS, WORDS_FOR_WEIGHTS, flag, resolve
+from finetune.config.checks import FIELDS, PATHS, WORDS_FOR_WEIGHTS, flag, is_file_of_weights, resolve
 from finetune.config.files import read_file, to_toml
-from finetune.config.options import (
+from finetune.config.options import OF_PICTURES, PretrainOptions, RunOptions
+from finetune.config.run_config import (
+    FROM_SCRATCH,
+    PRETRAINING,
     Augmentation,
     Averaging,
     CalibrationMethod,
@@ -12,7 +15,6 @@ from finetune.config.options import (
     Optimizer,
     Precision,
     RunConfig,
-    RunOptions,
     Schedule,
     Strategy,
     TaskOption,
@@ -21,6 +23,10 @@ from finetune.config.options import (
 
 __all__ = [
     "FIELDS",
+    "FROM_SCRATCH",
+    "OF_PICTURES",
+    "PATHS",
+    "PRETRAINING",
     "WORDS_FOR_WEIGHTS",
     "Augmentation",
     "Averaging",
@@ -30,6 +36,7 @@ __all__ = [
     "Mixing",
     "Optimizer",
     "Precision",
+    "PretrainOptions",
     "RunConfig",
     "RunOptions",
     "Schedule",
@@ -37,6 +44,7 @@ __all__ = [
     "TaskOption",
     "Tracker",
     "flag",
+    "is_file_of_weights",
     "read_file",
     "resolve",
     "to_toml",

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from finetune.config.options import (
+from finetune.config.options import RunOptions
+from finetune.config.run_config import (
     Augmentation,
     Averaging,
     CalibrationMethod,
@@ -17,7 +18,6 @@ from finetune.config.options import (
     Optimizer,
     Precision,
     RunConfig,
-    RunOptions,
     Schedule,
     Strategy,
     TaskOption,
@@ -30,6 +30,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "epochs": (0, 10_000, "a whole number from 0 to 10000"),
     "freeze_epochs": (0, 10_000, "a whole number from 0 to 10000"),
     "views": (1, 64, "a whole number from 1 to 64"),
+    "label_smoothing": (0, 0.9, "between 0 and 0.9"),
     "lr": (1e-10, 10, "between 1e-10 and 10, or 'find'"),
     "unfreeze": (1, 1_000, "a whole number of stages, at least 1"),
     "unfrozen_lr": (1e-10, 10, "between 1e-10 and 10"),
@@ -101,6 +102,14 @@ _EXPECTED = {
 _LISTS = {"target", "callback", "metric", "label_col", "track"}
 PATHS = {"data", "split", "out"}
 WORDS_FOR_WEIGHTS = ("pretrained", "none")  # anything else is the path of a file
+RECORD_SUFFIX = ".safetensors"  # no backbone has a name that ends so
+
+
+def is_file_of_weights(name: str, value: object) -> bool:
+    """Whether an option's value is the path of a file of weights: one in place of a backbone has a record."""
+    if name == "weights":
+        return value not in WORDS_FOR_WEIGHTS
+    return name == "backbone" and str(value).endswith(RECORD_SUFFIX)
 
 
 def flag(name: str) -> str:
@@ -128,7 +137,7 @@ def converted(name: str, value: Any) -> Any:
     """Return a value that a script or a file gave as the type that the option has."""
     if name in PATHS and isinstance(value, str) and value:
         return Path(value)
-    if name == "weights" and isinstance(value, Path):
+    if name in ("backbone", "weights") and isinstance(value, Path):
         return str(value)
     return tuple(value) if name in _LISTS and isinstance(value, list) else value
 

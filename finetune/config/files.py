@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from finetune.config.checks import FIELDS, PATHS, WORDS_FOR_WEIGHTS, converted, problem_of
-from finetune.config.options import RunConfig, RunOptions
+from finetune.config.checks import FIELDS, PATHS, converted, is_file_of_weights, problem_of
+from finetune.config.options import RunOptions
+from finetune.config.run_config import RunConfig
 from finetune.errors import ConfigError
 
 _LARGEST_FILE_BYTES = 2**20
@@ -56,15 +57,18 @@ def _options(content: Mapping[str, Any], path: Path) -> RunOptions:
 def _from_file(name: str, value: Any, folder: Path) -> Any:
     if name in PATHS:
         return folder / value
-    return str(folder / value) if name == "weights" and value not in WORDS_FOR_WEIGHTS else value
+    return str(folder / value) if is_file_of_weights(name, value) else value
 
 
-def to_toml(config: RunConfig) -> str:
-    """Return the resolved configuration as TOML that ``read_file`` reads back to the same run, paths absolute."""
-    lines = ["# Everything that decided this run; repeat it with: finetune run --config THIS_FILE"]
+def to_toml(config: RunConfig, command: str = "run") -> str:
+    """Return the resolved configuration as TOML that ``read_file`` reads back to the same run, paths absolute.
+
+    ``command`` is that of finetune's own commands which it is for.
+    """
+    lines = [f"# Everything that decided this run; repeat it with: finetune {command} --config THIS_FILE"]
     for name in FIELDS:
         value = getattr(config, name)
-        if name in PATHS or (name == "weights" and value not in WORDS_FOR_WEIGHTS):
+        if name in PATHS or is_file_of_weights(name, value):
             value = value and str(Path(value).absolute())
         if value is not None:
             lines.append(f"{name} = {_toml_value(value)}")

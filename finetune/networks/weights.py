@@ -1,25 +1,20 @@
 """Weights into a network: the published ones, a file's, or none; and a run's own, out and back in.
 
 Nothing here falls back in silence: every tensor of the body must be there, in the right shape, and every tensor of
-the file must have a place. Pickles are read with ``weights_only``, so that no file can run code.
+the file must have a place.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from finetune.errors import ConfigError, ModelError, PluginError, ResourceError
+from finetune.errors import ConfigError, ModelError
 from finetune.intent import published_weights
 from finetune.networks.network import (
     HEAD_PREFIX,
@@ -27,15 +22,13 @@ from finetune.networks.network import (
     Network,
     named_tensors,
     original_keys,
-    state_to_save,
 )
-from finetune.plugins import blaming, load_function
+from finetune.networks.published import obtain
+from finetune.networks.weight_files import SUFFIXES, read_state, stated_licence
+from finetune.reporting import SILENT
 from finetune.run_folder import sha256_of
-from finetune.types import Backbone, Weights
-
-SUFFIXES = (".safetensors", ".pth", ".pt")
-_WRAPPERS = ("state_dict", "model")
-_UNKNOWN_LICENCE = "unknown"
+from finetune.types import Backbone, Reporter, WeightRecord, Weights
+from finetune.weight_record import check_record, one_line, pretraining, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,31 +44,24 @@ class WeightsUsed:
     note: str
 
 
-def load_weights(model: BackboneModel, backbone: Backbone, weights: str) -> WeightsUsed:
+def load_weights(model: BackboneModel, backbone: Backbone, weights: str, reporter: Reporter = SILENT) -> WeightsUsed:
     """Fill the body with ``weights``, in place: 'pretrained', 'none', or the path of a weight file.
 
     The published network's own head and a former run's ``head.*`` are known, and left out. Raises ``ConfigError``
     for something else or a file that is not there, ``ModelError`` for a file that is damaged or does not fit, and
-    ``ResourceError`` where pretrained weights can be neither found nor downloaded.
+    what ``obtain`` raises where pretrained weights can be neither found nor downloaded.
     """
     if weights == "none":
         return WeightsUsed(name="none", licence="", sha256="", note=f"{backbone.name} starts from random weights.")
     if weights == "pretrained":
-        return _load_pretrained(model, backbone)
+        return _load_pretrained(model, backbone, reporter)
     return _load_file(model, backbone, Path(weights))
 
 
-def _load_pretrained(model: BackboneModel, backbone: Backbone) -> WeightsUsed:
+def _load_pretrained(model: BackboneModel, backbone: Backbone, reporter: Reporter) -> WeightsUsed:
     published = published_weights(backbone)
-    obtain = _fetched if published.fetch else _downloaded
-    path = obtain(backbone, published)
-    sha256 = sha256_of(path)
-    if not sha256.startswith(published.sha256):
-        raise ModelError(
-            f"{path} is not what {published.url} publishes: its SHA-256 begins {sha256[:16]}, not "
-            f"{published.sha256}. Delete it, and the next run downloads it again."
-        )
-    _fill_body(model, backbone, _read(path), str(path))
+    path, sha256 = obtain(backbone, published, reporter)
+    _fill_body(model, backbone, read_state(path), str(path))
     return _published(backbone, published, sha256)
 
 
@@ -86,14 +72,36 @@ def _load_file(model: BackboneModel, backbone: Backbone, path: Path) -> WeightsU
         )
     if not path.is_file():
         raise ConfigError(f"--weights {path}: there is no such file. Check the path, or give 'pretrained' or 'none'.")
-    state, sha256 = _read(path), sha256_of(path)
-    _fill_body(model, backbone, state, str(path))
-    if backbone.weights and backbone.weights.sha256 and sha256.startswith(backbone.weights.sha256):
+    sha256, record = sha256_of(path), read_record(path) if path.suffix == ".safetensors" else None
+    is_published = backbone.weights and backbone.weights.sha256 and sha256.startswith(backbone.weights.sha256)
+    if record and not is_published:
+        _refuse_another(record, backbone, path)
+        check_record(path, record)
+    _fill_body(model, backbone, read_state(path), str(path))
+    if backbone.weights and is_published:
         return _published(backbone, backbone.weights, sha256)
-    licence = _stated_licence(path)
-    return WeightsUsed(
-        name=path.name, licence=licence, sha256=sha256, note=f"{backbone.name} starts from {path} (licence: {licence})."
+    return _recorded(backbone, record, path, sha256) if record else _unrecorded(backbone, path, sha256)
+
+
+def _refuse_another(record: WeightRecord, backbone: Backbone, path: Path) -> None:
+    if record.architecture != backbone.name:
+        raise ModelError(
+            f"The weights in {path} are of the backbone '{one_line(record.architecture)}', and '{backbone.name}' was "
+            f"asked for. Give --backbone {one_line(record.architecture)}, or other --weights."
+        )
+
+
+def _recorded(backbone: Backbone, record: WeightRecord, path: Path, sha256: str) -> WeightsUsed:
+    note = (
+        f"{backbone.name} starts from {path}: pretrained on {pretraining(record)}, licence {one_line(record.licence)}."
     )
+    return WeightsUsed(name=record.name, licence=record.licence, sha256=sha256, note=note)
+
+
+def _unrecorded(backbone: Backbone, path: Path, sha256: str) -> WeightsUsed:
+    licence = stated_licence(path)
+    note = f"{backbone.name} starts from {path} (licence: {licence})."
+    return WeightsUsed(name=path.name, licence=licence, sha256=sha256, note=note)
 
 
 def _published(backbone: Backbone, weights: Weights, sha256: str) -> WeightsUsed:
@@ -103,45 +111,17 @@ def _published(backbone: Backbone, weights: Weights, sha256: str) -> WeightsUsed
     return WeightsUsed(name=weights.name, licence=weights.licence, sha256=sha256, note=note)
 
 
-def is_at_hand(backbone: Backbone) -> bool:
-    """Whether the backbone's pretrained weights are on this machine already."""
-    weights = backbone.weights
-    if weights is None:
-        return False
-    if not weights.find:
-        return place_of(weights).is_file()
-    return _called(weights.find, backbone, weights) is not None
-
-
 # ── a run's own weights ─────────────────────────────────────────────────────────────────────────────
 
 
-def serialised(network: Network, *, licence: str) -> bytes:
-    """Return body and head as the content of a ``.safetensors`` file.
-
-    The same weights are the same bytes. ``licence`` is of the weights that the run started from, and travels along.
-    ``load_network`` reads the file back whole, and ``load_weights`` reads its body for another run.
-    """
-    return _in_order(save(state_to_save(network), metadata={"format": "pt", "licence": licence}))
-
-
-def _in_order(content: bytes) -> bytes:
-    """Return a ``.safetensors`` file with its metadata sorted: the library writes them in an order of chance."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
-    return content[:8] + ordered + content[8 + size :]
-
-
 def load_network(network: Network, path: Path) -> None:
-    """Fill body and head from a file that ``serialised`` made, in place, every tensor and no other.
+    """Fill body and head from a file that ``serialised`` or ``record_bytes`` made, in place, every tensor and no other.
 
     Raises ``ModelError`` for a file that is missing, damaged, or of another network.
     """
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file. Give the folder of a finished run.")
-    tensors, state = named_tensors(network), _read(path)
+    tensors, state = named_tensors(network), read_state(path)
     problems = _misfits(tensors, state, [key for key in state if key not in tensors])
     if problems:
         raise ModelError(f"{path} does not fit this network: {problems}. Give the file of the run that trained it.")
@@ -200,92 +180,6 @@ def _copy(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         for key, tensor in tensors.items():
             if key in state:
                 tensor.copy_(state[key])
-
-
-# ── files ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _downloaded(backbone: Backbone, weights: Weights) -> Path:
-    """Return the weight file in torch.hub's cache, downloaded if it is not there.
-
-    Follows ``torch.hub.load_state_dict_from_url``: same cache, same file name. That one believes a file that is in
-    the cache already; here the caller checks its hash every time.
-    """
-    path = place_of(weights)
-    if path.is_file():
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(weights.url, str(path), weights.sha256, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
-        raise ResourceError(
-            f"Cannot download the pretrained weights of '{backbone.name}' from {weights.url} ({_one_line(error)}). "
-            f"Put a copy at {path}, or give --weights FILE or --weights none."
-        ) from error
-    return path
-
-
-def _fetched(backbone: Backbone, weights: Weights) -> Path:
-    """Return the weight file that the plugin's own function downloads and checks."""
-    path = _called(weights.fetch, backbone, weights)
-    if not isinstance(path, Path) or not path.is_file():
-        raise PluginError(
-            f"The backbone '{backbone.name}' is broken: {weights.fetch} returned {path!r} instead of the path of a "
-            "file. Report it to the plugin's author."
-        )
-    return path
-
-
-def _called(reference: str, backbone: Backbone, weights: Weights) -> object:
-    what = f"What fetches the weights of the backbone '{backbone.name}'"
-    function = load_function(reference, what)
-    with blaming(what):
-        return function(weights)
-
-
-def place_of(weights: Weights) -> Path:
-    """Return where the file of published weights is, or will be, in torch.hub's cache."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return the file's state dict on the CPU: plain, without wrapper and without a common ``module.`` prefix."""
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ModelError(
-            f"{path} holds no state dict: expected tensors by name, plain or under 'state_dict' or 'model'. "
-            "Save model.state_dict(), best as .safetensors."
-        )
-    prefix = "module." if all(str(key).startswith("module.") for key in content) else ""
-    return {str(key).removeprefix(prefix): tensor for key, tensor in content.items()}
-
-
-def _read_safetensors(path: Path) -> object:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} is damaged or no safetensors file: {_one_line(error)}. Copy it again.") from error
-
-
-def _read_pickle(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of another's making fails in ways that no list foresees
-        raise ModelError(
-            f"{path} is not a file of plain weights: it is damaged, or holds Python objects, which are never loaded. "
-            "Save model.state_dict(), best as .safetensors."
-        ) from error
-
-
-def _stated_licence(path: Path) -> str:
-    """Return the licence that ``serialised`` put into the file, or 'unknown'."""
-    if path.suffix != ".safetensors":
-        return _UNKNOWN_LICENCE
-    with safe_open(path, framework="pt") as file:
-        return str((file.metadata() or {}).get("licence", _UNKNOWN_LICENCE))
 
 
 def _one_line(error: BaseException) -> str:

@@ -44,8 +44,8 @@ def refuse_unfinished(run: Path) -> None:
         status = _json(run / run_folder.STATUS)["status"]
     if status != "done":
         raise ConfigError(
-            f"{run} is not finished ({status}), so there is no result to report. Go on with: finetune run --resume "
-            f"{shlex.quote(str(run))}"
+            f"{run} is not finished ({status}), so there is no result to report. Go on with: "
+            f"{run_folder.resuming_command(run)}"
         )
 
 

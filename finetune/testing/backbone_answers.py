@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from finetune.errors import FinetuneError
 from finetune.networks.network import assemble, make_body
-from finetune.networks.weights import load_network, load_weights, serialised
+from finetune.networks.weight_files import serialised
+from finetune.networks.weights import load_network, load_weights
 from finetune.targets.to_onnx import Deployed
 from finetune.testing.backbone_subject import LABELS, SEED, BackboneSubject, plain_state
 from finetune.testing.rules import Broken, NotChecked, Rule

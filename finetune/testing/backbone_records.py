@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -17,8 +18,11 @@ from safetensors.torch import save_file
 
 from finetune.errors import ConfigError, FinetuneError, ModelError
 from finetune.networks.network import check_image_size
-from finetune.networks.weights import load_weights, place_of
+from finetune.networks.published import MIRROR, place_of
+from finetune.networks.weights import load_weights
 from finetune.plugins import load_function
+from finetune.scaffold.licences import UNKNOWN
+from finetune.testing.backbone_recorded import brings_its_weights
 from finetune.testing.backbone_subject import SEED, BackboneSubject, normalisation_problem, plain_state
 from finetune.testing.rules import Broken, NotChecked, Rule
 from finetune.testing.watching import sheltered
@@ -27,7 +31,6 @@ from finetune.types import Weights
 ROUNDING = 0.01
 """By what share the parameters that are stated may differ from those that are there."""
 SHORTEST_HASH = 8
-_UNKNOWN = ("", "unknown", "none", "n/a", "?", "tbd", "todo")
 _HEXADECIMAL = re.compile("[0-9a-f]+")
 
 
@@ -82,17 +85,21 @@ def _states_its_weights(subject: BackboneSubject) -> None:
     weights = _weights(subject)
     for name in ("name", "licence", "source"):
         value = getattr(weights, name)
-        if not isinstance(value, str) or value.strip().lower() in _UNKNOWN:
+        if not isinstance(value, str) or value.strip().lower() in UNKNOWN:
             raise Broken(f"{name}={value!r}")
-    address = urlparse(weights.url)
-    if address.scheme not in ("http", "https") or not address.netloc:
-        raise Broken(f"url={weights.url!r}")
     references = [reference for reference in (weights.fetch, weights.find) if reference]
+    if not _is_an_address(weights.url) and not (brings_its_weights(subject.backbone) and references):
+        raise Broken(f"url={weights.url!r}")
     for reference in references:
         load_function(reference, f"The weights of '{subject.backbone.name}'")
     is_short = len(weights.sha256) < SHORTEST_HASH or not _HEXADECIMAL.fullmatch(weights.sha256)
     if is_short and not (weights.sha256 == "" and len(references) == 2):
         raise Broken(f"sha256={weights.sha256!r}")
+
+
+def _is_an_address(url: str) -> bool:
+    address = urlparse(url)
+    return address.scheme in ("http", "https") and bool(address.netloc)
 
 
 def _fetches_its_weights(subject: BackboneSubject) -> None:
@@ -131,9 +138,11 @@ def _impatient() -> Iterator[None]:
 def _checks_its_weights(subject: BackboneSubject) -> None:
     """Other weights than the published ones, in a sound file at their place, are refused."""
     weights = _weights(subject)
+    if brings_its_weights(subject.backbone):
+        raise NotChecked("it brings its weights, which the rule 'carries-a-whole-record' holds against their hash")
     if weights.fetch:
         raise NotChecked("its weights are fetched and checked by a function of its own; test that with a damaged file")
-    with sheltered():
+    with sheltered(), mock.patch.dict(os.environ, {MIRROR: ""}):
         place = place_of(weights)
         _write_forgery(subject, place)
         try:
@@ -182,7 +191,8 @@ RULES = (
     ),
     _rule(
         name="states-its-weights",
-        expects="weights with a name, a licence, a source, an http(s) url and 8 or more digits of a hexadecimal sha256",
+        expects="weights with a name, a licence, a source, an http(s) url (or file:// with find and fetch, where it "
+        "brings them) and 8 or more digits of a hexadecimal sha256",
         read="finetune.types.Weights",
         hold=_states_its_weights,
     ),

@@ -131,7 +131,7 @@ def _subjects(kind: str, item: Any, case: Case, plugins: Plugins) -> Iterator[tu
         case "backbone":
             from finetune.testing import backbones
 
-            yield backbones.RULES, what, backbones.BackboneSubject(backbone=item, case=case)
+            yield backbones.rules_of(item), what, backbones.BackboneSubject(backbone=item, case=case)
         case "target":
             from finetune.testing import targets
 

@@ -67,13 +67,19 @@ def serve_stand_ins(server: str, archives: Mapping[str, tuple[int, str]]) -> Non
     """
     fetch = download.fetch
 
-    def fetched(url: str, path: Path, archive: download.Archive, reporter: Reporter) -> Path:  # noqa: ARG001
+    def fetched(
+        url: str,  # noqa: ARG001 - the stand-in has an address of its own
+        path: Path,
+        archive: download.Archive,
+        reporter: Reporter,
+        attempts: int = 1,
+    ) -> Path:
         if archive.name not in archives:
             raise NoStandIn(archive.name)
         _served.append(archive.name)
         size, sha256 = archives[archive.name]
         standing_in = replace(archive, size=size, sha256=sha256, unpacked=0)
-        return fetch(f"{server}/{archive.name}", path, standing_in, reporter)
+        return fetch(f"{server}/{archive.name}", path, standing_in, reporter, attempts)
 
     download.fetch = fetched
 

@@ -20,16 +20,19 @@ class Published:
 
     A name that is not among ``files`` is answered with 404. ``asked`` has, for each request, the name and the value of
     its ``Range`` header. ``hang_up_after`` is the number of bytes after which every connection is cut, while
-    ``Content-Length`` promises all; ``ignores_range`` lets it send everything again to whoever asks for the rest;
-    ``status`` is the answer to everything, such as 503.
+    ``Content-Length`` promises all; ``hold_after`` the number after which nothing more comes, while the connection
+    stays, until the server is gone; ``ignores_range`` lets it send everything again to whoever asks for the rest;
+    ``status`` is the answer to everything, such as 503. Who asks for what is behind the end is told so (416).
     """
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     hang_up_after: int | None = None
+    hold_after: int | None = None
     ignores_range: bool = False
     status: int | None = None
+    closing: threading.Event = field(default_factory=threading.Event)
 
     def offer(self, name: str, content: bytes) -> Archive:
         """Offer a file; return what its publisher says of it: its name, size and checksum."""
@@ -44,6 +47,9 @@ class Published:
             handler.send_error(self.status or http.HTTPStatus.NOT_FOUND)
             return
         begin = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted and not self.ignores_range else 0
+        if begin and begin >= len(self.files[name]):
+            handler.send_error(http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            return
         self._send(handler, self.files[name][begin:], begin)
 
     def _send(self, handler: http.server.BaseHTTPRequestHandler, body: bytes, begin: int) -> None:
@@ -51,7 +57,11 @@ class Published:
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         with contextlib.suppress(ConnectionError):  # whoever asked may have gone
-            handler.wfile.write(body[: self.hang_up_after])
+            if self.hold_after is not None:
+                handler.wfile.write(body[: self.hold_after])
+                self.closing.wait()
+            else:
+                handler.wfile.write(body[: self.hang_up_after])
         handler.close_connection = True
 
 
@@ -79,5 +89,6 @@ def publishing() -> Iterator[Published]:
         try:
             yield there
         finally:
+            there.closing.set()
             server.shutdown()
             thread.join()

@@ -284,7 +284,8 @@ class Trainer:
     def _aims(self) -> tuple[Any, Monitored]:
         """Return the loss that is minimised, and the metric that is watched."""
         targets = torch.from_numpy(self.train_targets)
-        loss = loss_for(self.objective.task, self._job.config.imbalance, targets, len(self.objective.labels))
+        config, classes = self._job.config, len(self.objective.labels)
+        loss = loss_for(self.objective.task, config.imbalance, targets, classes, config.label_smoothing)
         return loss, Monitored(self.objective, self.valid_targets)
 
     def _loaders(

@@ -9,7 +9,7 @@ from finetune.types.common import Part, Reporter, Task
 from finetune.types.datasets import Columns, Dataset, DatasetRequest, DatasetSpec, Example, Recipe, Source
 from finetune.types.extras import Answered, CallbackRequest, Command, Metric, TrainingCallback
 from finetune.types.reports import Block, Figure, Paragraph, ReportSection, RunRecords, Table
-from finetune.types.results import RunResult, Verification
+from finetune.types.results import Pretrained, RunResult, Verification
 from finetune.types.targets import Artifact, ExportRequest, ExportTarget
 from finetune.types.weight_records import WeightRecord
 
@@ -31,6 +31,7 @@ __all__ = [
     "Metric",
     "Paragraph",
     "Part",
+    "Pretrained",
     "Recipe",
     "ReportSection",
     "Reporter",

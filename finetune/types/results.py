@@ -85,3 +85,44 @@ class RunResult:
     artifacts: dict[str, Path]
     seconds: dict[str, float]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """What a pretraining came to: the weight record, and how good the network in it is.
+
+    ``record`` is the file, of ``record_bytes`` bytes, ``sha256`` the hash of its tensors, ``package`` the folder of the
+    plugin that carries it, None where none was asked for. ``value`` is the headline ``metric`` on the validation
+    pictures of the network as it is in the file, ``interval`` its 95 % interval, ``full_precision_value`` the same
+    metric before rounding; ``scores`` are all metrics, ``test_scores`` those on the test part, empty where there is
+    none. ``best_epoch`` of ``epochs`` was best by the ``monitor`` metric, and is kept. ``backbone`` is the
+    architecture, with its ``parameters``; ``licence`` is of the weights. ``seconds`` are wall-clock, per stage and
+    ``total``.
+    """
+
+    run: Path
+    record: Path
+    record_bytes: int
+    sha256: str
+    licence: str
+    package: Path | None
+    task: Task
+    metric: str
+    value: float
+    full_precision_value: float
+    interval: tuple[float, float] | None
+    scores: dict[str, float]
+    test_scores: dict[str, float]
+    test_interval: tuple[float, float] | None
+    monitor: str
+    best_epoch: int
+    epochs: int
+    dataset: str
+    backbone: str
+    parameters: int
+    labels: int
+    train_images: int
+    valid_images: int
+    test_images: int
+    seconds: dict[str, float]
+    notes: tuple[str, ...]

@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from finetune.reporting import SilentReporter
+from finetune.types import WeightRecord
+
+from .recording import RECORD
 
 TINY: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "none", "image_size": 32, "batch_size": 8, "epochs": 2}
 """Options of a run that takes seconds: a network without batch norms on pictures of 32 pixels."""
@@ -54,6 +57,14 @@ class Trained:
     @property
     def model(self) -> Path:
         return self.result.onnx  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def toys() -> Callable[..., bytes]:
+    """Make a file of weights with a record of toys, with other facts in it where a test gives them."""
+    from .toys import toys
+
+    return toys
 
 
 @pytest.fixture
@@ -127,6 +138,12 @@ def trained_on_table(
     table = colour_table(root, request.param)
     result = run(data=table, out=root / "runs", **TINY | SEVERAL)
     return Trained(result, table, {}, ("red", "blue"))
+
+
+@pytest.fixture(scope="session")
+def weight_record() -> WeightRecord:
+    """Return a record of a ``resnet18_half`` that tells three classes apart; its hash is nobody's."""
+    return RECORD
 
 
 def save_every_kind(folder: Path, drawn: list[Image.Image]) -> None:

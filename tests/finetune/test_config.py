@@ -11,6 +11,8 @@ import pytest
 from cyclopts import Parameter
 
 from finetune.config import (
+    FROM_SCRATCH,
+    PRETRAINING,
     Augmentation,
     Averaging,
     Head,
@@ -18,6 +20,7 @@ from finetune.config import (
     Mixing,
     Optimizer,
     Precision,
+    PretrainOptions,
     RunConfig,
     RunOptions,
     Schedule,
@@ -43,25 +46,54 @@ def refusal(call: Callable[..., object], *arguments: Any) -> str:
 # ── the options ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_options_and_configuration_have_the_same_names_in_the_same_order() -> None:
-    assert list(RunOptions.__annotations__) == [field.name for field in dataclasses.fields(RunConfig)]
+def parameters(of: type[Any] = RunOptions) -> dict[str, Parameter]:
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(of, include_extras=True).items()}
 
 
-@pytest.mark.parametrize("name", RunOptions.__annotations__)
-def test_every_option_has_a_help_text(name: str) -> None:
-    (parameter,) = get_type_hints(RunOptions, include_extras=True)[name].__metadata__
+def test_options_and_configuration_have_the_same_names() -> None:
+    assert sorted(RunOptions.__annotations__) == sorted(field.name for field in dataclasses.fields(RunConfig))
 
-    assert isinstance(parameter, Parameter)
-    assert parameter.help
-    assert parameter.help[0].isupper() or parameter.help[0] == "'"
+
+@pytest.mark.parametrize("of", [RunOptions, PretrainOptions])
+def test_every_option_has_a_help_text(of: type[Any]) -> None:
+    for parameter in parameters(of).values():
+        assert isinstance(parameter, Parameter)
+        assert parameter.help
+        assert parameter.help[0].isupper() or parameter.help[0] == "'"
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(RunConfig), ids=lambda field: field.name)
 def test_a_help_text_states_the_default_that_the_configuration_has(field: dataclasses.Field[object]) -> None:
-    (parameter,) = get_type_hints(RunOptions, include_extras=True)[field.name].__metadata__
-
     if field.default not in (None, (), False):
-        assert parameter.help.endswith(f"[default: {field.default}]")
+        assert str(parameters()[field.name].help).endswith(f"[default: {field.default}]")
+
+
+@pytest.mark.parametrize("name", PretrainOptions.__annotations__)
+def test_a_help_text_states_the_default_that_a_pretraining_has(name: str) -> None:
+    default = resolve(cast(RunOptions, PRETRAINING)).__getattribute__(name)
+
+    if default not in (None, (), False):
+        assert str(parameters(PretrainOptions)[name].help).endswith(f"[default: {default}]")
+
+
+def test_a_pretraining_has_the_options_of_a_run_but_those_of_transferring_and_exporting() -> None:
+    left_out = set(RunOptions.__annotations__) - set(PretrainOptions.__annotations__)
+
+    assert left_out == {
+        *("folds", "fold", "weights", "layer", "strategy", "freeze_epochs", "views", "unfreeze", "unfrozen_lr"),
+        *("rate_span", "cache_gb", "calibration", "abstain_at", "target", "max_drop"),
+    }
+    assert set(FROM_SCRATCH) <= left_out
+    assert set(PRETRAINING) <= set(PretrainOptions.__annotations__)
+
+
+def test_options_that_only_a_run_has_are_in_groups_of_their_own_but_for_the_split_and_the_choice() -> None:
+    groups = {name: str(parameter.group[0].name) for name, parameter in parameters().items()}  # type: ignore[index, union-attr]
+    shared = {groups[name] for name in PretrainOptions.__annotations__}
+    own = {groups[name] for name in groups if name not in PretrainOptions.__annotations__}
+
+    assert own - shared == {"Transfer", "Export"}
+    assert own & shared == {"Split", "Choice of the best, and what it answers"}
 
 
 def test_a_flag_is_typed_with_hyphens() -> None:
@@ -127,6 +159,7 @@ REFUSED: list[tuple[str, object, str]] = [
     *(("unfreeze", value, "a whole number of stages, at least 1") for value in (0, 1_001, 1.5)),
     *(("unfrozen_lr", value, "between 1e-10 and 10") for value in (0, 11, "find", NAN)),
     *(("views", value, "a whole number from 1 to 64") for value in (0, 65, 1.5, NAN)),
+    *(("label_smoothing", value, "between 0 and 0.9") for value in (-0.1, 0.91, 1, True, NAN)),
     *(("rate_span", value, "between 1 and 1e6") for value in (0.5, 2e6, INF, NAN)),
     *(("momentum", value, "between 0 and 0.9999") for value in (-0.1, 1, NAN, "0.9")),
     *(("weight_decay", value, "between 0 and 1") for value in (-1e-9, 1.1, NAN)),

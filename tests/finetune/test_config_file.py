@@ -233,6 +233,7 @@ CONFIG_FACTS: dict[str, st.SearchStrategy[Any]] = {
     "augment": st.sampled_from(get_args(Augmentation)),
     "mix": st.sampled_from(get_args(Mixing)),
     "imbalance": st.sampled_from(get_args(Imbalance)),
+    "label_smoothing": st.floats(0, 0.9),
     "monitor": st.none() | TEXT,
     "patience": st.none() | st.integers(1, 10_000),
     "average": st.sampled_from(get_args(Averaging)),
@@ -294,3 +295,10 @@ def test_a_configuration_written_and_read_from_elsewhere_is_the_same_run(config:
 
 def test_a_relative_weight_file_is_written_with_its_whole_path() -> None:
     assert f'weights = "{Path.cwd()}/body.pth"' in to_toml(RunConfig(weights="body.pth"))
+
+
+@pytest.mark.parametrize("command", ["run", "pretrain"])
+def test_a_file_says_which_command_repeats_it(command: str) -> None:
+    assert (
+        to_toml(RunConfig(), command).splitlines()[0].endswith(f"repeat it with: finetune {command} --config THIS_FILE")
+    )

@@ -87,6 +87,7 @@ def test_from_scratch_no_weights_are_loaded_whatever_is_given(pictures: Path, mo
         ("svm", {"epochs": 7, "freeze_epochs": 3, "lr": 0.1}, "--epochs, --freeze-epochs, --lr"),
         ("logreg", {"average": "ema", "patience": 2, "mix": "mixup"}, "--patience, --average, --mix"),
         ("logreg", {"imbalance": "focal", "unfreeze": 1}, "--imbalance, --unfreeze"),
+        ("svm", {"label_smoothing": 0.1}, "--label-smoothing"),
         ("gradual", {"unfreeze": 2, "unfrozen_lr": 1e-4}, "--unfreeze"),
     ],
 )
@@ -107,6 +108,10 @@ def test_options_without_effect_are_told_so(pictures: Path, strategy: str, said:
             "With --strategy probe and --views 1, --augment has no effect.",
         ),
         ({"folds": 2, "valid_share": 0.3}, "With --folds 2, --valid-share has no effect."),
+        (
+            {"imbalance": "focal", "label_smoothing": 0.1},
+            "With --imbalance focal, --label-smoothing has no effect.",
+        ),
     ],
 )
 def test_options_that_another_takes_the_effect_of_are_told_so(pictures: Path, said: dict[str, Any], note: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from finetune.errors import ConfigError, DataError, ResourceError
-from finetune.run_folder import LOCK, STATUS, RunFolder
+from finetune.run_folder import LOCK, STATUS, Job, RunFolder, resuming_command
 
 RUNS = """
 import pathlib, sys
@@ -155,6 +155,28 @@ def test_a_run_that_is_done_is_refused_and_left_as_it_is(
         f"{stopped / 'config.toml'}'."
     )
     assert tree(stopped) == before
+
+
+@pytest.mark.parametrize("job", ["run", "pretrain"])
+def test_a_folder_knows_the_command_that_goes_on_with_it(tmp_path: Path, job: Job) -> None:
+    folder = RunFolder.create(tmp_path / "my runs", "pets", job)
+    with folder.recorded():
+        assert folder.job == job
+        assert resuming_command(folder.path) == f"finetune {job} --resume '{folder.path}'"
+
+
+def test_a_run_that_is_of_another_command_is_refused_with_that(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "pets", "pretrain")
+    with pytest.raises(KeyboardInterrupt), folder.recorded():
+        raise KeyboardInterrupt
+
+    with pytest.raises(ConfigError) as caught:
+        RunFolder.reopen(folder.path)
+
+    assert str(caught.value) == (
+        f"{folder.path} was made by 'finetune pretrain'; go on with: finetune pretrain --resume {folder.path}"
+    )
+    assert RunFolder.reopen(folder.path, "pretrain").job == "pretrain"
 
 
 @pytest.mark.parametrize("how", ["new", "resumed"])

@@ -41,9 +41,11 @@ class FocalLossOverLabels(nn.Module):
         return losses.mean() if self.reduction == "mean" else losses
 
 
-def loss_for(task: Task, imbalance: Imbalance, targets: Tensor, classes: int) -> Any:
+def loss_for(task: Task, imbalance: Imbalance, targets: Tensor, classes: int, label_smoothing: float = 0.0) -> Any:
     """Return the loss of a task; ``targets`` are all that are trained on, ``classes`` is K.
 
+    ``label_smoothing`` (0 to 0.9, Szegedy et al. 2016) is the share of each single label that is spread over all
+    classes; the focal loss and other tasks go without.
     Values are learned by the smooth L1 loss: squared errors within a standard deviation, absolute ones beyond. Where
     errors are normal it comes to the same r2 as the squared error, and where some values are grossly wrong to a better.
     """
@@ -52,7 +54,8 @@ def loss_for(task: Task, imbalance: Imbalance, targets: Tensor, classes: int) ->
     if task == "single-label":
         if imbalance == "focal":
             return FocalLossFlat(gamma=GAMMA)
-        return CrossEntropyLossFlat(weight=class_weights(targets, classes) if imbalance == "weights" else None)
+        weight = class_weights(targets, classes) if imbalance == "weights" else None
+        return CrossEntropyLossFlat(weight=weight, label_smoothing=label_smoothing)
     if imbalance == "focal":
         return FocalLossOverLabels()
     return BCEWithLogitsLossFlat(pos_weight=positive_weights(targets) if imbalance == "weights" else None)

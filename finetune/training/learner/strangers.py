@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -24,7 +23,7 @@ from fastai.callback.core import (
 
 from finetune.errors import FinetuneError, PluginError
 from finetune.plugins.calling import blaming, comes_from_the_user, load_function, reason
-from finetune.run_folder import writing
+from finetune.run_folder import resuming_command, writing
 from finetune.types import CallbackRequest, TrainingCallback
 
 FOLDER = "callbacks"
@@ -111,7 +110,7 @@ class Strangers:
 
     def _told(self, name: str, callback: Callback, moment: str, said: str) -> str:
         where = self._phase if moment.endswith("_fit") else f"epoch {callback.learn.epoch + 1} of {self._phase}"
-        again = f"finetune run --resume {shlex.quote(str(self._run))} (or start one without --callback {name})"
+        again = f"{resuming_command(self._run)} (or start one without --callback {name})"
         return (
             f"The callback '{name}' failed in {moment} of {where}: {said}. FINETUNE_DEBUG=1 shows where. The run was "
             f"saved: mend the plugin and go on with: {again}."

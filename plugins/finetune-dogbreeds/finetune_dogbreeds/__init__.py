@@ -1,1 +1,1 @@
-"""Dog breeds for finetune: an embedded drawn sample, and the real Stanford Dogs."""
+"""Dog breeds for finetune: an embedded drawn sample, the real Stanford Dogs, drawn kinds to pretrain on."""

@@ -41,6 +41,22 @@ STANFORD = Source(
         unfrozen_lr=1e-4,
     ),
 )
+KINDS = Source(
+    name="kinds",
+    summary="128 drawn kinds of dogs that are no breeds, to pretrain on: nothing to download",
+    # What it takes to learn from scratch, and not the pictures by heart: 'finetune pretrain' heeds a recipe for that.
+    recipe=RunOptions(
+        backbone="resnet18_half",
+        weights="none",
+        strategy="scratch",
+        image_size=64,
+        epochs=20,
+        lr=0.004,
+        batch_size=64,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+    ),
+)
 
 TWO_STAGE = Recipe(
     name="two-stage",
@@ -55,8 +71,8 @@ def finetune_register_datasets(register: Callable[[DatasetSpec], None]) -> None:
     register(
         DatasetSpec(
             name="dogbreeds",
-            summary="Dog breeds: an embedded drawn sample, or the real Stanford Dogs",
-            sources=(SAMPLE, STANFORD),
+            summary="Dog breeds: an embedded drawn sample, or the real Stanford Dogs; drawn kinds to pretrain on",
+            sources=(SAMPLE, STANFORD, KINDS),
             load="finetune_dogbreeds.dataset:load",
             recipes=(TWO_STAGE,),
         )

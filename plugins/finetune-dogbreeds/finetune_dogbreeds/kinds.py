@@ -54,7 +54,7 @@ _RANGES = {
 
 def kinds(count: int = COUNT) -> tuple[Breed, ...]:
     """Return the first ``count`` kinds, 'kind-000' and so on: the same ones on every call."""
-    return tuple(_kind(f"kind-{number:03d}") for number in range(count))
+    return tuple(_kind(number) for number in range(count))
 
 
 def traits(breed: Breed) -> Traits:
@@ -65,19 +65,23 @@ def traits(breed: Breed) -> Traits:
 def _free_traits() -> list[Traits]:
     taken = set(map(traits, BREEDS))
     every = itertools.product(get_args(Coat), get_args(Ear), get_args(Tail))
-    return [one for one in every if one not in taken]
+    free = [one for one in every if one not in taken]
+    return Random("traits").sample(free, len(free))
 
 
 _FREE = _free_traits()
 
 
-def _kind(name: str) -> Breed:
+def _kind(number: int) -> Breed:
+    name = f"kind-{number:03d}"
     random = Random(name)
-    coat, ear, tail = random.choice(_FREE)
+    # In turn, so that each is had by one kind at least, and by no more kinds than any other.
+    coat, ear, tail = _FREE[number % len(_FREE)]
     return Breed(
         name=name,
         build=Build(**{part: random.uniform(*limits) for part, limits in _RANGES.items()}),
-        colourings=tuple(_colouring(random) for _ in range(random.choice((1, 1, 2)))),
+        # As many as the breeds have: a kind is known by its shape, and not by one colour.
+        colourings=tuple(_colouring(random) for _ in range(random.choice((1, 2, 3)))),
         coat=coat,
         ear=ear,
         tail=tail,

@@ -1,4 +1,4 @@
-"""One picture of the sample, from its number: everything in it follows from (seed, breed, index)."""
+"""One picture of a dog, from its number: everything in it follows from (seed, breed, index)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JPEG_QUALITY = 88
 
 
 def draw(breed: Breed, index: int, seed: int) -> Image.Image:
-    """Return picture ``index`` of a breed, RGB, about 136 × 128 pixels: the same one on every call."""
+    """Return picture ``index`` of a breed or a kind, RGB, about 136 × 128 pixels: the same one on every call."""
     random = _random(breed, index, seed)
     size = 132 + random.randrange(-8, 17), 128 + random.randrange(-8, 9)
     scene = pick_scene(size, random)

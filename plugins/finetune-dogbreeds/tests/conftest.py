@@ -44,7 +44,10 @@ def request_for(tmp_path: Path, reporter: CountingReporter):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to `make test-all` what draws the sample a second time: to the rule on interruptions."""
+    """Leave to `make test-all` what draws the kinds, or the sample a second time: to the rule on interruptions."""
     for item in items:
         if item.name == "test_rule[data-set-dogbreeds-from-sample-survives-an-interruption]":
             item.add_marker(pytest.mark.slow)
+        elif item.name.startswith("test_rule[data-set-dogbreeds-from-kinds-"):
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(900))

@@ -34,7 +34,7 @@ def write_lists(folder: Path) -> None:
 
 
 class TestConformance(Conformance):
-    """The sample as it is drawn, twice, and Stanford Dogs with three photos of two breeds."""
+    """The sample and the kinds as they are drawn, twice, and Stanford Dogs with three photos of two breeds."""
 
     case = Case(plugin="dogbreeds")
 

@@ -8,10 +8,9 @@ import pytest
 
 from finetune.config import resolve
 from finetune.errors import ConfigError
-from finetune.intent import discover
+from finetune.intent import discover, discover_pretraining
 from finetune.types import DatasetSpec
-from finetune_dogbreeds import hooks, sample
-from finetune_dogbreeds.breeds import BREEDS
+from finetune_dogbreeds import hooks, sets
 from finetune_dogbreeds.dataset import load
 
 
@@ -35,15 +34,17 @@ def test_the_entry_point_names_the_hooks():
 
 
 def test_the_sample_is_the_default_source():
-    assert [source.name for source in registered().sources] == ["sample", "stanford"]
+    assert [source.name for source in registered().sources] == ["sample", "stanford", "kinds"]
 
 
 def test_load_is_found_where_the_registration_says():
     assert registered().load == f"{load.__module__}:{load.__name__}"
 
 
-def test_the_summary_counts_the_sample_rightly():
-    assert f"{len(BREEDS) * sample.PER_BREED:,} drawn dogs of {len(BREEDS)} breeds" in hooks.SAMPLE.summary
+def test_the_summaries_count_what_is_drawn_rightly():
+    sample, kinds = sets.SAMPLE, sets.KINDS
+    assert f"{len(sample.tasks()):,} drawn dogs of {len(sample.breeds)} breeds" in hooks.SAMPLE.summary
+    assert f"{len(kinds.breeds)} drawn kinds of dogs that are no breeds" in hooks.KINDS.summary
 
 
 @pytest.mark.parametrize("source", registered().sources, ids=lambda source: source.name)
@@ -52,14 +53,28 @@ def test_every_recipe_is_a_valid_configuration(source):
 
 
 def test_the_sample_trains_from_scratch_and_stanford_in_two_phases():
-    sample_run, stanford_run = (resolve(source.recipe) for source in registered().sources)
+    sample_run, stanford_run = resolve(hooks.SAMPLE.recipe), resolve(hooks.STANFORD.recipe)
     assert (sample_run.weights, sample_run.strategy) == ("none", "auto")
     assert (stanford_run.weights, stanford_run.freeze_epochs, stanford_run.unfreeze) == ("pretrained", 3, 2)
     assert stanford_run.unfrozen_lr == 1e-4
 
 
+def test_the_kinds_take_a_small_network_from_scratch_with_smoothed_labels():
+    config = resolve(hooks.KINDS.recipe)
+    assert (config.backbone, config.weights, config.strategy) == ("resnet18_half", "none", "scratch")
+    assert (config.image_size, config.label_smoothing) == (64, 0.1)
+
+
+@pytest.mark.parametrize("begun", [discover, discover_pretraining], ids=["run", "pretrain"])
+def test_a_run_and_a_pretraining_on_the_kinds_follow_their_recipe(begun):
+    intent = begun({"plugin": "dogbreeds", "source": "kinds"})
+    recipe = hooks.KINDS.recipe
+    assert (intent.source.name, intent.backbone.name) == ("kinds", "resnet18_half")
+    assert {name: getattr(intent.config, name) for name in recipe} == recipe
+
+
 def test_weights_that_are_asked_for_are_not_left_unused():
-    intent = discover({"plugin": "dogbreeds", "weights": "pretrained"})
+    intent = discover({"plugin": "dogbreeds", "backbone": "resnet18", "weights": "pretrained"})
     assert (intent.source.name, intent.config.weights, intent.config.strategy) == ("sample", "pretrained", "auto")
 
 

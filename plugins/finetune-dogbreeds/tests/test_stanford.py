@@ -99,7 +99,7 @@ def test_the_address_must_be_http(request_for, monkeypatch):
         load(request_for("stanford"))
 
 
-@pytest.mark.parametrize("source", ["sample", "stanford"])
+@pytest.mark.parametrize("source", ["sample", "stanford", "kinds"])
 @pytest.mark.parametrize("inside", ["Images", "."])
 def test_a_copy_at_hand_needs_no_network(source, inside, request_for, tmp_path, monkeypatch):
     monkeypatch.setenv(stanford.URL_VARIABLE, "nowhere")

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from finetune.errors import ModelError
 from finetune.networks.network import BackboneModel, assemble, build_backbone
-from finetune.networks.weights import load_weights, serialised
+from finetune.networks.weight_files import serialised
+from finetune.networks.weights import load_weights
 from finetune.types import Backbone
 from finetune_timm.hooks import finetune_register_backbones
 

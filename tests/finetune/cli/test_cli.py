@@ -86,15 +86,23 @@ def loaded(process: Callable[..., Said], *arguments: object, heavy: tuple[str, .
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("run", "--help"), ("predict", "--help"), *(("list", kind) for kind in LISTED), ("plugins",)],
+    [
+        ("--help",),
+        *((name, "--help") for name in ("run", "pretrain", "predict")),
+        *(("list", kind) for kind in LISTED),
+        ("plugins",),
+    ],
     ids=" ".join,
 )
 def test_what_trains_nothing_loads_nothing_heavy(arguments: tuple[str, ...], process: Callable[..., Said]) -> None:
     assert loaded(process, *arguments) == ""
 
 
-def test_what_is_refused_for_its_words_is_refused_before_anything_heavy_is_loaded(process: Callable[..., Said]) -> None:
-    words = ("run", "--data", "pictures", "--monitor", "acuracy")
+@pytest.mark.parametrize("command", [("run",), ("pretrain", "--package", "mine")], ids=" ".join)
+def test_what_is_refused_for_its_words_is_refused_before_anything_heavy_is_loaded(
+    command: tuple[str, ...], process: Callable[..., Said]
+) -> None:
+    words = (*command, "--data", "pictures", "--monitor", "acuracy")
 
     said = process(*words, code=WATCHED.format(before="", heavy=HEAVY))
 

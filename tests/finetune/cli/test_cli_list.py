@@ -86,6 +86,25 @@ def test_whatever_is_listed_can_be_read_by_a_script(kind: str, name: str, listed
     assert name in [item["name"] for item in json.loads(listed(kind, "--json").out)]
 
 
+def test_the_backbones_are_listed_with_where_their_weights_come_from_and_their_licence(
+    listed: Callable[..., Said],
+) -> None:
+    rows = [re.split(r"  +", line) for line in listed("backbones").out.splitlines()]
+    named = {row[0]: row for row in rows}
+
+    assert rows[0] == [
+        *("backbone", "family", "parameters", "size", "weights", "licence"),
+        *("what it is", "weights from"),
+    ]
+    assert named["resnet18"][4:6] == ["IMAGENET1K_V1", "BSD-3-Clause"]
+    assert named["resnet18"][7] == "torchvision, trained on ImageNet-1k"
+    assert named["resnet18_half"][4] == "none"
+    assert len(named["resnet18_half"]) == 6  # without weights there is no licence of theirs, and no source
+    (item,) = json.loads(listed("backbones", "vit_h_14", "--json").out)
+    assert item["weights"]["licence"] == "CC-BY-NC-4.0"
+    assert item["weights"]["source"] == "SWAG by Meta, published by torchvision"
+
+
 def test_without_recipes_the_heading_alone_is_shown(process: Callable[..., Said]) -> None:
     assert process("list", "recipes", FINETUNE_DISABLE_PLUGINS="1").out == "data set  recipe  what it is\n"
     assert json.loads(process("list", "recipes", "--json", FINETUNE_DISABLE_PLUGINS="1").out) == []

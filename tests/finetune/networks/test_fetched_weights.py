@@ -15,7 +15,8 @@ from torch import nn
 
 from finetune.errors import FinetuneError, ModelError, PluginError, ResourceError
 from finetune.networks.network import BackboneModel
-from finetune.networks.weights import is_at_hand, load_weights
+from finetune.networks.published import is_at_hand
+from finetune.networks.weights import load_weights
 from finetune.plugins import KINDS
 from finetune.plugins.kinds import check
 from finetune.types import Backbone, Weights

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,8 @@ from finetune.networks.network import (
     original_keys,
     state_to_save,
 )
-from finetune.networks.weights import load_network, load_weights, serialised
+from finetune.networks.weight_files import serialised
+from finetune.networks.weights import load_network, load_weights
 from finetune.types import Backbone, Weights
 
 State = dict[str, Tensor]
@@ -263,35 +263,6 @@ def test_pretrained_weights_are_fetched_checked_and_kept(tmp_path, hub):
     assert used.note == "tiny starts from the weights V1 of the publisher (licence: BSD-3-Clause)."
     path.unlink()
     assert load_weights(tiny(), backbone, "pretrained") == used  # from the cache
-
-
-def test_a_download_with_another_hash_is_not_kept(tmp_path, hub):
-    path, _, _ = published(tmp_path)
-    text = refusal(tiny(), "pretrained", pretrained(path.as_uri(), "00c0ffee"))
-    assert '(invalid hash value (expected "00c0ffee", got ' in text
-    assert list(hub.iterdir()) == []
-
-
-def test_a_cached_file_with_another_hash_is_refused(tmp_path, hub):
-    path, sha256, _ = published(tmp_path)
-    hub.mkdir(parents=True)
-    path.rename(hub / "tiny.pth")
-    assert refusal(tiny(), "pretrained", pretrained("https://example.org/tiny.pth", "00c0ffee")) == (
-        f"{hub / 'tiny.pth'} is not what https://example.org/tiny.pth publishes: its SHA-256 begins {sha256[:16]}, "
-        "not 00c0ffee. Delete it, and the next run downloads it again."
-    )
-
-
-def test_offline_the_message_says_which_file_belongs_where(hub):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/models/tiny-00c0ffee.pth"
-    with pytest.raises(ResourceError) as refused:
-        load_weights(tiny(), pretrained(url, "00c0ffee"), "pretrained")
-    text = str(refused.value)
-    assert text.startswith(f"Cannot download the pretrained weights of 'tiny' from {url} (")
-    assert text.endswith(f"). Put a copy at {hub / 'tiny-00c0ffee.pth'}, or give --weights FILE or --weights none.")
-    assert "\n" not in text
 
 
 def test_a_backbone_without_pretrained_weights_says_so():

@@ -20,6 +20,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import finetune.pretraining
 import finetune.run
 import finetune.targets.onnx_file  # noqa: F401 - loaded once, here
 from finetune.cli import main

@@ -144,7 +144,10 @@ TYPE, WEIGHTS = "finetune.types.Backbone", "finetune.types.Weights"
 NORMAL = "mean and std to be three numbers each, for pixels scaled to 0..1, and std over 0"
 SIZES = "an image_size_px that the backbone takes, whole numbers of pixels, and a crop_fraction in (0, 1]"
 COUNT = "the number of parameters of the whole published network, within 1 %"
-STATED = "weights with a name, a licence, a source, an http(s) url and 8 or more digits of a hexadecimal sha256"
+STATED = (
+    "weights with a name, a licence, a source, an http(s) url (or file:// with find and fetch, where it brings them) "
+    "and 8 or more digits of a hexadecimal sha256"
+)
 
 RECORDS = {
     "a mean of 0 to 255": (

@@ -16,6 +16,7 @@ from finetune.plugins import Candidate, Plugins
 from finetune.testing import (
     Check,
     Rule,
+    backbone_recorded,
     backbones,
     callbacks,
     commands,
@@ -34,6 +35,7 @@ RULES = (
     *datasets.RECIPE_RULES,
     *downloads.RULES,
     *backbones.RULES,
+    *backbone_recorded.RULES,
     *targets.RULES,
     *metrics.RULES,
     *commands.RULES,

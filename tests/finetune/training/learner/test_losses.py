@@ -46,6 +46,41 @@ def test_a_single_label_is_learned_by_cross_entropy(imbalance: Imbalance) -> Non
     assert value("single-label", imbalance, SINGLE) == pytest.approx(float(expected))
 
 
+@given(st.floats(0, 0.9))
+def test_a_smoothed_label_is_learned_as_torch_smooths_it(smoothing: float) -> None:
+    expected = functional.cross_entropy(logits_for(SINGLE), SINGLE, label_smoothing=smoothing)
+
+    found = loss_for("single-label", "none", SINGLE, 3, smoothing)(logits_for(SINGLE), SINGLE)
+
+    assert float(found) == pytest.approx(float(expected))
+
+
+def test_smoothed_labels_are_weighed_as_others_are() -> None:
+    weight = class_weights(SINGLE, 3)
+    expected = functional.cross_entropy(logits_for(SINGLE), SINGLE, weight, label_smoothing=0.2)
+
+    found = loss_for("single-label", "weights", SINGLE, 3, 0.2)(logits_for(SINGLE), SINGLE)
+
+    assert float(found) == pytest.approx(float(expected))
+
+
+UNSMOOTHED: list[tuple[Task, Imbalance, Tensor]] = [
+    ("single-label", "focal", SINGLE),
+    ("multi-label", "none", SEVERAL),
+    ("multi-label", "focal", SEVERAL),
+    ("regression", "none", SEVERAL),
+]
+
+
+@pytest.mark.parametrize(
+    ("task", "imbalance", "targets"), UNSMOOTHED, ids=["focal", "several", "several focal", "values"]
+)
+def test_other_losses_go_without_smoothing(task: Task, imbalance: Imbalance, targets: Tensor) -> None:
+    found = loss_for(task, imbalance, targets, 3, 0.5)(logits_for(targets), targets)
+
+    assert float(found) == pytest.approx(value(task, imbalance, targets))
+
+
 @pytest.mark.parametrize("imbalance", ["none", "sampling"])
 def test_several_labels_are_learned_by_binary_cross_entropy(imbalance: Imbalance) -> None:
     expected = functional.binary_cross_entropy_with_logits(logits_for(SEVERAL), SEVERAL)
