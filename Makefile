@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PLUGINS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard plugins/*/pyproject.toml))
 DISTRIBUTIONS := -e ./export -e ".[dev]" $(PLUGINS)
 
-.PHONY: help install demo test test-all battery test-real bench bench-choices bench-serve lint format clean
+.PHONY: help install demo transfer-demo starter test test-all battery test-real bench bench-choices bench-serve bench-starter lint format clean
 
 help:           ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
@@ -20,12 +20,19 @@ $(INSTALLED): pyproject.toml export/pyproject.toml $(wildcard plugins/*/pyprojec
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check $(DISTRIBUTIONS)
 	@touch $@
 
-demo: install   ## Train on the drawn dog breeds, export, verify, and classify a picture with the exported file.
+demo: install   ## Fine-tune on the drawn dog breeds, export, verify, and classify a picture with the exported file.
 	$(BIN)/finetune run --plugin dogbreeds --out runs/demo
 	@run=$$(ls -td runs/demo/*/ | head -1) && \
 	picture=$$(grep '^valid' "$${run}split.csv" | tail -1 | cut -d, -f3) && \
 	echo "\n$(BIN)/finetune predict $${run}model.onnx $$picture --top 3" && \
 	$(BIN)/finetune predict "$${run}model.onnx" "$$picture" --top 3
+
+transfer-demo: install  ## Measure what transferring is worth, by pictures per breed: tables and a plot. About ten minutes.
+	$(BIN)/python tests/bench/transfer_demo.py
+
+starter: install  ## Pretrain the weights of plugins/finetune-starter again, and compare. About ten minutes.
+	$(BIN)/finetune pretrain --plugin dogbreeds --source kinds --licence Apache-2.0 --out runs/starter
+	cmp plugins/finetune-starter/finetune_starter/starter.safetensors $$(ls -td runs/starter/*/ | head -1)pretrained.safetensors
 
 test: install   ## Run the test suite, on two cores.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -47,6 +54,9 @@ bench-choices: install  ## Measure what calibration, averages and imbalance opti
 
 bench-serve: install  ## Measure the service under load, its faults and its rivals; needs FINETUNE_REAL_DATA. About 35 minutes.
 	$(BIN)/python tests/bench_serve
+
+bench-starter: install  ## Measure the starter's weights on real photos; needs FINETUNE_REAL_DATA. About ten minutes.
+	$(BIN)/python tests/bench/starter.py
 
 lint: install   ## Check style, formatting and types.
 	$(BIN)/ruff check

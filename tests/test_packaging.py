@@ -18,6 +18,7 @@ FOLDERS = {
     "finetune_export": ROOT / "export",
     "finetune_classics": ROOT / "plugins" / "finetune-classics",
     "finetune_dogbreeds": ROOT / "plugins" / "finetune-dogbreeds",
+    "finetune_starter": ROOT / "plugins" / "finetune-starter",
 }
 
 # Run with the wheel's folder first on the path; whatever is not named here does not exist.
@@ -42,7 +43,7 @@ print(prediction.label)
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Build the four wheels, install each into a folder of its own, and return the folders."""
+    """Build the wheels, install each into a folder of its own, and return the folders."""
     wheels, folders = tmp_path_factory.mktemp("wheels"), {}
     for name, source in FOLDERS.items():
         build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]

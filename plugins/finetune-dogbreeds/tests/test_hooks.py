@@ -3,6 +3,9 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import pytest
 
@@ -10,8 +13,10 @@ from finetune.config import resolve
 from finetune.errors import ConfigError
 from finetune.intent import discover, discover_pretraining
 from finetune.types import DatasetSpec
+from finetune.weight_record import read_record
 from finetune_dogbreeds import hooks, sets
 from finetune_dogbreeds.dataset import load
+from finetune_dogbreeds.drawn import LICENCE
 
 
 def registered() -> DatasetSpec:
@@ -52,11 +57,28 @@ def test_every_recipe_is_a_valid_configuration(source):
     resolve(source.recipe)
 
 
-def test_the_sample_trains_from_scratch_and_stanford_in_two_phases():
+def test_the_sample_goes_as_far_as_it_pays_and_stanford_takes_two_phases():
     sample_run, stanford_run = resolve(hooks.SAMPLE.recipe), resolve(hooks.STANFORD.recipe)
-    assert (sample_run.weights, sample_run.strategy) == ("none", "auto")
+    assert (sample_run.weights, sample_run.strategy) == ("pretrained", "auto")
+    assert min(sample_run.freeze_epochs, sample_run.epochs) > 0
     assert (stanford_run.weights, stanford_run.freeze_epochs, stanford_run.unfreeze) == ("pretrained", 3, 2)
     assert stanford_run.unfrozen_lr == 1e-4
+
+
+def test_the_sample_starts_from_weights_that_came_with_the_starter():
+    intent = discover({"plugin": "dogbreeds"})
+    weights = intent.backbone.weights
+    assert weights is not None
+    assert (intent.backbone.name, intent.source.name) == ("starter", "sample")
+    assert weights.url.startswith("file://")
+    assert Path(url2pathname(urlparse(weights.url).path)).is_file()
+
+
+def test_the_starter_has_learned_the_kinds_as_they_are_drawn_now():
+    record = read_record(Path(url2pathname(urlparse(discover({"plugin": "dogbreeds"}).backbone.weights.url).path)))
+    assert (record.dataset, record.source) == ("dogbreeds", "kinds")
+    assert record.labels == tuple(kind.name for kind in sets.KINDS.breeds)
+    assert record.dataset_licence == LICENCE
 
 
 def test_the_kinds_take_a_small_network_from_scratch_with_smoothed_labels():

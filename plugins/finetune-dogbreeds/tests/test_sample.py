@@ -101,6 +101,7 @@ def test_mean_colour_alone_does_not_tell_the_breeds_apart(drawn):
 def test_the_notes_say_that_these_are_drawings_and_how_to_get_photos(drawn):
     text = " ".join(drawn.notes)
     assert "not photos" in text
+    assert "starts from the weights of finetune-starter, learned from drawn dogs of other kinds" in text
     assert "--source stanford" in text
     assert "--data DIR" in text
     assert drawn.licence == "Apache-2.0 (drawn by finetune-dogbreeds)"

@@ -1,0 +1,1 @@
+"""The backbone 'starter' for finetune, with the weights it was pretrained to."""

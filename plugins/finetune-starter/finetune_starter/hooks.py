@@ -1,0 +1,20 @@
+"""The backbone 'starter' for finetune; light: what it states is read from the head of the record beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from finetune.hookspecs import hookimpl
+from finetune.types import Backbone
+from finetune.weight_record import backbone_of
+
+FINETUNE_API = "1.0"
+RECORD = Path(__file__).with_name("starter.safetensors")
+SHA256 = "7a8317558166359b9aea3a1867352828db026af68a861209541a48f65d99cec5"
+
+
+@hookimpl
+def finetune_register_backbones(register: Callable[[Backbone], None]) -> None:
+    """Offer the backbone."""
+    register(backbone_of(RECORD, name="starter", sha256=SHA256))

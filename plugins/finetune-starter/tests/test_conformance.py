@@ -1,0 +1,5 @@
+from finetune.testing import Case, Conformance
+
+
+class TestConformance(Conformance):
+    case = Case(plugin="starter")
