@@ -14,11 +14,10 @@ import http.client
 import io
 import lzma
 import os
+import re
 import shutil
 import sys
 import tarfile
-import tempfile
-import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -30,13 +29,28 @@ from typing import Any, BinaryIO, cast
 
 from finetune.errors import ConfigError, DataError, ResourceError
 from finetune.types import Reporter
+from finetune.whole_folders import reading, whole_folder, writing_to
 
 if sys.platform != "win32":
     import fcntl
 
+__all__ = [
+    "Archive",
+    "difference",
+    "download_folder",
+    "fetch",
+    "mirror",
+    "reading",
+    "unpack",
+    "unpack_folder",
+    "whole_folder",
+    "writing_to",
+]
+
 _BLOCK = 1 << 20
+_LOOK_EVERY = 64 << 20
+"""So many bytes may come before the room on the disk is looked at again."""
 _TIMEOUT_S = 60.0
-_ABANDONED_AFTER_S = 86_400.0
 _LATER = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS)
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError)
 _NOT_FOR_US = (NotImplementedError, RuntimeError, UnicodeError)  # zipfile's for odd compression, a password, odd names
@@ -48,7 +62,8 @@ class Archive:
 
     Of what its publisher does not state, a ``size`` of 0 is what the server says, and of ``sha256`` the first digits
     suffice. ``unpacked`` is the room in bytes that its content takes in the end; 0 counts as its size again, None
-    stands for a file that stays as it is. ``otherwise`` says what else a user may do who cannot download it.
+    stands for a file that stays as it is. ``otherwise`` says what else a user may do who cannot download it. ``most``
+    bounds, in bytes, a file whose size is not stated; 0 does not.
     """
 
     name: str
@@ -56,6 +71,7 @@ class Archive:
     sha256: str
     unpacked: int | None = 0
     otherwise: str = "give a copy at hand with --data DIR"
+    most: int = 0
 
 
 def download_folder(
@@ -108,63 +124,6 @@ def mirror(variable: str, url: str) -> str:
     if not given.startswith(("http://", "https://")):
         raise ConfigError(f"{variable} '{given}' is not allowed; give an address that starts with http:// or https://.")
     return given
-
-
-# ── folders that are whole or not there ─────────────────────────────────────────────────────────────
-
-
-@contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``folder`` to fill, which takes its name when the block ends without an error.
-
-    So the name never stands for half a set. Of two processes, the second leaves what the first has made. What killed
-    processes have left is swept away when nothing in it has changed for a day.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield unfinished
-        unfinished.chmod(0o755)  # mkdtemp made it for this user only
-        _rename(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _rename(unfinished: Path, folder: Path) -> None:
-    try:
-        unfinished.replace(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was first
-            raise
-
-
-def _sweep(folder: Path) -> None:
-    for old in folder.parent.glob(f".{folder.name}-*"):
-        with contextlib.suppress(OSError):  # it changes while it is looked at, and so is not abandoned
-            changed = max(path.lstat().st_mtime for path in (old, *old.rglob("*")))  # old's own misses what is below
-            if time.time() - changed > _ABANDONED_AFTER_S:
-                shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the block into a ``ResourceError`` that names ``folder``."""
-    try:
-        yield
-    except OSError as error:
-        cause = f"Cannot write to {folder}: {error.strerror or error}."
-        raise ResourceError(f"{cause} Check space and permissions there, then run again.") from error
-
-
-@contextlib.contextmanager
-def reading(file: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the block into a ``DataError`` that names ``file``."""
-    try:
-        yield
-    except OSError as error:
-        cause = f"Cannot read {file}: {error.strerror or error}."
-        raise DataError(f"{cause} Check it and its permissions, then run again.") from error
 
 
 # ── unpacking ───────────────────────────────────────────────────────────────────────────────────────
@@ -220,21 +179,31 @@ def fetch(url: str, path: Path, archive: Archive, reporter: Reporter, attempts: 
     that is there, but of another publication, is removed. Raises ``ResourceError`` when the network fails or the disk
     is too small, ``DataError`` when what came is not what was published; that is removed, too.
     """
-    if path.is_file():
-        if not difference(path, archive):
-            return path
-        reporter.note(f"{path} is not what is published now, and is downloaded anew.")
-        path.unlink()
+    if _is_there(path, archive):
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with _claimed(part) as file:
-        if difference(part, archive):  # else a process ended between its last byte and the name
+    with _claimed(path.with_name(path.name + ".part")) as file:
+        if _is_there(path, archive):  # another process was faster
+            return path
+        if path.is_file():
+            reporter.note(f"{path} is not what is published now, and is downloaded anew.")
+            path.unlink()
+        if difference(Path(file.name), archive):  # else a process ended between its last byte and the name
             _receive(url, file, archive, reporter, attempts)
-            file.flush()
-        problem = difference(part, archive)
-    if problem:
-        part.unlink()
-        raise DataError(f"{url} is not the published {archive.name}: {problem}; removed. {_again(archive)}")
+        return _named(url, file, path, archive)
+
+
+def _is_there(path: Path, archive: Archive) -> bool:
+    return path.is_file() and not difference(path, archive)
+
+
+def _named(url: str, file: BinaryIO, path: Path, archive: Archive) -> Path:
+    """Give a partial file its name while it is claimed: nobody else goes on with it, then or later."""
+    part = Path(file.name)
+    if problem := difference(part, archive):
+        raise _other(url, file, problem, archive)
+    if sys.platform == "win32":
+        file.close()  # an open file keeps its name there
     return part.replace(path)
 
 
@@ -244,30 +213,39 @@ def difference(path: Path, archive: Archive) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if archive.sha256 and digest.startswith(archive.sha256):
         return ""
-    size = f"{archive.size:,} bytes with " if archive.size else ""
+    got = path.stat().st_size
+    most = f"at most {archive.most:,} bytes with " if 0 < archive.most < got else ""
+    size = f"{archive.size:,} bytes with " if archive.size else most
     stated = f"SHA-256 {archive.sha256}" + "…" * (len(archive.sha256) < len(digest))
-    return f"expected {size}{stated}, got {path.stat().st_size:,} bytes with {digest}"
+    return f"expected {size}{stated}, got {got:,} bytes with {digest}"
 
 
 @contextlib.contextmanager
 def _claimed(part: Path) -> Iterator[BinaryIO]:
     """Open a partial file to append to, for this process alone; one that stays empty is not left behind."""
-    with part.open("ab") as file:
-        _claim(file, part)
+    with _claim(part) as file:
         try:
             yield file
         finally:
-            if not file.tell():
+            if not file.closed and not file.tell():
                 part.unlink(missing_ok=True)
 
 
-def _claim(file: BinaryIO, part: Path) -> None:
+def _claim(part: Path) -> BinaryIO:
     """Refuse to write where another process does; the claim ends with the process, however that ends."""
-    try:
-        if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ResourceError(f"Another run is downloading {part}. Wait for it, then run again.") from error
+    while True:
+        file = part.open("ab")
+        try:
+            if sys.platform != "win32":
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), part.stat()):
+                return file
+        except FileNotFoundError:  # as in any other case here: who had claimed it gave it its name, or removed it
+            pass
+        except BlockingIOError as error:
+            file.close()
+            raise ResourceError(f"Another run is downloading {part}. Wait for it, then run again.") from error
+        file.close()
 
 
 def _receive(url: str, file: BinaryIO, archive: Archive, reporter: Reporter, attempts: int) -> None:
@@ -289,19 +267,46 @@ def _receive(url: str, file: BinaryIO, archive: Archive, reporter: Reporter, att
 
 def _receive_rest(url: str, file: BinaryIO, archive: Archive, reporter: Reporter) -> None:
     with _opened(url, file, archive) as response:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            _empty(file)  # a server that ignores Range answers 200 and sends everything again
-        have = file.tell()
+        have = _begin(url, response, file, archive)
         size = archive.size or _stated_size(response, have)
+        if 0 < archive.most < size:
+            problem = f"expected at most {archive.most:,} bytes, the server announces {size:,}"
+            raise _other(url, file, problem, archive)
         if size and not archive.size:
             _check_disk(file, archive, size)
             reporter.begin(f"Downloading {archive.name} ({size / 1e6:.1f} MB)", size)
         reporter.advance(have)
-        for block in _blocks(response, have, size):
-            have += file.write(block)
-            reporter.advance(len(block))
-            if size and have > size:  # not what was published, and who knows how long it goes on
-                break
+        _keep(_blocks(response, have, size), file, archive, size, reporter)
+        if not file.tell():
+            raise _failed(url, "the server sent nothing", archive)
+
+
+def _begin(url: str, response: http.client.HTTPResponse, file: BinaryIO, archive: Archive) -> int:
+    """Return how many bytes of the file come before what the server sends; unless it is the rest, they are removed."""
+    have = file.tell()
+    is_part = response.status == http.HTTPStatus.PARTIAL_CONTENT
+    span = response.headers.get("Content-Range") or ""
+    if is_part and span.startswith(f"bytes {have}-"):
+        return have
+    _empty(file)  # a server that ignores Range answers 200 and sends everything again
+    if is_part and not span.startswith("bytes 0-"):
+        raise _failed(url, "the server sent another part of it than was asked for", archive)
+    return 0
+
+
+def _keep(blocks: Iterator[bytes], file: BinaryIO, archive: Archive, size: int, reporter: Reporter) -> None:
+    """Write what comes, as long as there is room for it and it can be what was published."""
+    most, look_at = size or archive.most, file.tell() + _LOOK_EVERY
+    for block in blocks:
+        file.write(block)
+        file.flush()
+        reporter.advance(len(block))
+        have = file.tell()
+        if 0 < most < have:  # not what was published, and who knows how long it goes on
+            break
+        if have >= look_at:
+            look_at = have + _LOOK_EVERY
+            _check_disk(file, archive, size or look_at)
 
 
 def _opened(url: str, file: BinaryIO, archive: Archive) -> http.client.HTTPResponse:
@@ -330,7 +335,7 @@ def _empty(file: BinaryIO) -> None:
 def _stated_size(response: http.client.HTTPResponse, have: int) -> int:
     """Return the size in bytes of the whole file, as the server says it; 0 if it does not."""
     length = response.headers.get("Content-Length") or ""
-    return have + int(length) if length.isdecimal() else 0
+    return have + int(length) if re.fullmatch(r"[0-9]{1,15}", length) else 0  # a longer one is nobody's file
 
 
 def _check_disk(file: BinaryIO, archive: Archive, size: int) -> None:
@@ -371,6 +376,11 @@ def _refused(url: str, error: urllib.error.HTTPError, archive: Archive) -> Resou
 
 def _failed(url: str, why: str, archive: Archive) -> ResourceError:
     return ResourceError(f"Cannot download {url}: {why}. Run the same command again to go on, or {archive.otherwise}.")
+
+
+def _other(url: str, file: BinaryIO, problem: str, archive: Archive) -> DataError:
+    _empty(file)  # and so it is not left behind
+    return DataError(f"{url} is not the published {archive.name}: {problem}; removed. {_again(archive)}")
 
 
 def _again(archive: Archive) -> str:

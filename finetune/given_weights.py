@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune.config import WORDS_FOR_WEIGHTS, RunConfig, RunOptions, is_file_of_weights, resolve
-from finetune.errors import ConfigError
-from finetune.plugins import Plugins
+from finetune.errors import ConfigError, ModelError
+from finetune.plugins import OWN_DISTRIBUTION, Plugins
 from finetune.types import Backbone, WeightRecord
-from finetune.weight_record import one_line, read_record
+from finetune.weight_record import carried, carried_record, one_line, read_record
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ def with_record(config: RunConfig, said: Mapping[str, Any], plugins: Plugins) ->
     """Return the options with what a given record decides of them, and the backbone, with the record's preprocessing.
 
     Both are as they were asked for where no record is given. ``said`` is what somebody said himself. Raises
-    ``ConfigError`` for what contradicts the record, and for an architecture that nobody offers; ``ModelError`` for a
-    file that is damaged.
+    ``ConfigError`` for what contradicts the record; ``ModelError`` for a file that is damaged, or of an architecture
+    that nobody offers.
     """
     given = _given(config, said)
     if given is None:
         return config, plugins.find_backbone(config.backbone)
     _refuse_another_backbone(given, said.get("backbone"))
-    architecture = architecture_of(given.record, plugins)
+    architecture = architecture_of(given.record, plugins, given.path)
     if given.option == "--backbone" and said.get("weights") == "none":
         # In words of the options: a run's own configuration then says all of it, and needs the file no more.
         decided = {"backbone": architecture.name, "weights": "none", **_sizes(said, given.record)}
@@ -51,15 +51,30 @@ def with_record(config: RunConfig, said: Mapping[str, Any], plugins: Plugins) ->
     return replace(config, **decided), prepared_as(architecture, given.record)
 
 
-def architecture_of(record: WeightRecord, plugins: Plugins) -> Backbone:
-    """Return the registered backbone that a record is of; raise as ``find_backbone`` does, with who offered it."""
+def architecture_of(record: WeightRecord, plugins: Plugins, path: Path | str) -> Backbone:
+    """Return the registered backbone that the record in a file is of.
+
+    Raises ``ModelError`` with who offered it where nobody does here: a near name would be another network. Raises
+    ``PluginError`` where the plugin of that name is broken.
+    """
     try:
         return plugins.find_backbone(record.architecture)
     except ConfigError as error:
-        raise ConfigError(
-            f"{one_line(str(error))} The weights '{one_line(record.name)}' were made with it when "
-            f"{one_line(record.offered_by)} offered it; install that."
+        whose = one_line(record.offered_by)
+        install = "a newer finetune" if whose == OWN_DISTRIBUTION else f"{whose} where you trust it, or a newer one"
+        raise ModelError(
+            f"The weight record of {path} says that its architecture is '{one_line(record.architecture)}' of "
+            f"{whose}, and nobody offers that here. Install {install}; see 'finetune plugins'.{plugins.aside()}"
         ) from error
+
+
+def architecture_behind(backbone: Backbone, plugins: Plugins) -> Backbone | None:
+    """Return the registered backbone whose network one with carried weights is; None for any other backbone.
+
+    Raises as ``carried_record`` does for the file, and as ``architecture_of`` does.
+    """
+    record, path = carried_record(backbone), carried(backbone)
+    return architecture_of(record, plugins, path) if record and path else None
 
 
 def prepared_as(backbone: Backbone, record: WeightRecord) -> Backbone:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -22,22 +22,26 @@ from finetune.config import (
     resolve,
 )
 from finetune.errors import ConfigError
-from finetune.given_weights import architecture_of, with_record
+from finetune.given_weights import architecture_behind, with_record
 from finetune.names import unknown_name
 from finetune.plugins import OWN_DISTRIBUTION, Plugins, load_plugins
 from finetune.types import Backbone, DatasetSpec, Metric, Source, Weights
-from finetune.weight_record import carried, read_record
+from finetune.weight_record import carried_record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """What the user asked for, resolved: the options, and the registered things they name."""
+    """What the user asked for, resolved: the options, and the registered things they name.
+
+    ``defaults`` are the options as they are where nobody says anything.
+    """
 
     config: RunConfig
     plugins: Plugins
     spec: DatasetSpec
     source: Source
     backbone: Backbone
+    defaults: RunConfig = field(default_factory=RunConfig)
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -82,7 +86,8 @@ def discover(
     _refuse_unused_weights(config)
     if config.weights == "pretrained" and config.strategy != "scratch":
         published_weights(backbone)
-    return Intent(config=config, plugins=plugins, spec=spec, source=source, backbone=backbone)
+    defaults = resolve(cast(RunOptions, below))
+    return Intent(config=config, plugins=plugins, spec=spec, source=source, backbone=backbone, defaults=defaults)
 
 
 def discover_pretraining(options: Mapping[str, Any], config_file: Path | None = None) -> Intent:
@@ -90,22 +95,26 @@ def discover_pretraining(options: Mapping[str, Any], config_file: Path | None = 
 
     Of them, those in ``FROM_SCRATCH`` are as they are there. Raises as ``discover`` does.
     """
+    refuse_options_of_a_run(options)
+    return _of_architecture(discover(options, config_file, below=PRETRAINING, fixed=FROM_SCRATCH))
+
+
+def refuse_options_of_a_run(options: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for an option that a run has, and a training from scratch has not."""
     strange = [name for name in options if name in FIELDS and name not in PretrainOptions.__annotations__]
     if strange:
         raise ConfigError(
             f"{flag(strange[0])} is for networks that have learned before, and a pretraining starts from random "
             "weights; leave it out, or use 'finetune run'."
         )
-    return _of_architecture(discover(options, config_file, below=PRETRAINING, fixed=FROM_SCRATCH))
 
 
 def _of_architecture(intent: Intent) -> Intent:
     """Return the intent with the network itself, where the backbone is one that a plugin pretrained."""
-    config, place = intent.config, carried(intent.backbone)
-    record = read_record(place) if place else None
-    if record is None:
+    config, record = intent.config, carried_record(intent.backbone)
+    architecture = architecture_behind(intent.backbone, intent.plugins)
+    if record is None or architecture is None:
         return intent
-    architecture = architecture_of(record, intent.plugins)
     sizes = (config.image_size or record.image_size_px, config.crop_fraction or record.crop_fraction)
     config = replace(config, backbone=architecture.name, image_size=sizes[0], crop_fraction=sizes[1])
     return replace(intent, config=config, backbone=architecture)

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from finetune.config import RunConfig, RunOptions
 from finetune.data.audit import class_counts
-from finetune.intent import Intent, discover
+from finetune.intent import discover
 from finetune.preparation import Job, prepare
 from finetune.reporting import SILENT
 from finetune.run_folder import RunFolder
@@ -63,7 +63,8 @@ class RunPlan:
             for name, rate in zip(self.groups, step.rates, strict=True)
         ]
         unit = "as shares of the rate to be found" if self.config.lr == "find" else "highest"
-        return [(step.name, f"{step.epochs} epochs, rates ({unit}): {', '.join(rates)}")]
+        epochs = "1 epoch" if step.epochs == 1 else f"{step.epochs} epochs"
+        return [(step.name, f"{epochs}, rates ({unit}): {', '.join(rates)}")]
 
 
 def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **options: Unpack[RunOptions]) -> RunPlan:
@@ -73,12 +74,11 @@ def dry_run(*, config_file: Path | None = None, reporter: Reporter = SILENT, **o
     divided, and the first is shown. Raises what ``finetune.run`` or ``finetune.cross_validate`` does before training.
     """
     intent = discover(options, config_file)
-    return planned(intent, ("onnx", *intent.config.target), reporter)
+    return planned(ready(intent, reporter), ("onnx", *intent.config.target))
 
 
-def planned(intent: Intent, exports: tuple[str, ...], reporter: Reporter) -> RunPlan:
-    """Return what would be done about an intent, and what it would export; raises what ``ready`` does."""
-    job = ready(intent, reporter)
+def planned(job: Job, exports: tuple[str, ...]) -> RunPlan:
+    """Return what would be done about a job, and what it would export."""
     config = job.config
     lr = 1.0 if config.lr == "find" else config.lr
     parts = (job.split.train, job.split.valid, job.split.test)

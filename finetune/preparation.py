@@ -15,6 +15,7 @@ from finetune.errors import ConfigError, DataError
 from finetune.evaluation.catalogue import HEADLINE, monitored
 from finetune.evaluation.measuring import answered, measured
 from finetune.evaluation.metrics import BUILT_IN, TOP, score
+from finetune.given_weights import architecture_behind
 from finetune.intent import Intent
 from finetune.loading import load_dataset
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone, group_names, keep_up_to
@@ -67,9 +68,16 @@ class Job:
 
     @property
     def backbone_origin(self) -> str:
-        """Where the backbone's code comes from: its name, its function, and the distribution with its version."""
-        backbone = self.intent.backbone
-        return f"{backbone.name}: {backbone.build} of {self.intent.plugins.origin('backbone', backbone.name)}"
+        """Where the backbone's code comes from: its name, its function, and the distribution with its version.
+
+        Of one with carried weights, the same of its architecture as well, which is what is built.
+        """
+        backbone, plugins = self.intent.backbone, self.intent.plugins
+        built = architecture_behind(backbone, plugins)
+        return ", ".join(
+            f"{each.name}: {each.build} of {plugins.origin('backbone', each.name)}"
+            for each in (backbone, *([built] if built else []))
+        )
 
     @property
     def valid_targets(self) -> Targets:
@@ -113,7 +121,7 @@ def prepare(intent: Intent, reporter: Reporter, read: PicturesRead | None = None
         *audited.notes(),
         *division.notes,
         weights.note,
-        *_unused_notes(config, dataset.task),
+        *_unused_notes(intent, dataset.task),
     )
     for note in notes:
         reporter.note(note)
@@ -256,7 +264,8 @@ UNUSED: dict[Strategy, tuple[str, ...]] = {
 """Options without a meaning for a strategy; who gives one, and not its default, is told."""
 
 
-def _unused_notes(config: RunConfig, task: Task) -> tuple[str, ...]:
+def _unused_notes(intent: Intent, task: Task) -> tuple[str, ...]:
+    config = intent.config
     strategy, varied = strategy_of(config), config.augment != "none"
     unused = {
         f"--strategy {strategy}": UNUSED.get(strategy, ()),
@@ -270,7 +279,7 @@ def _unused_notes(config: RunConfig, task: Task) -> tuple[str, ...]:
     return tuple(
         f"With {reason}, {', '.join(map(flag, said))} {'have' if len(said) > 1 else 'has'} no effect."
         for reason, names in unused.items()
-        if (said := [name for name in names if getattr(config, name) != getattr(RunConfig, name)])
+        if (said := [name for name in names if getattr(config, name) != getattr(intent.defaults, name)])
     )
 
 

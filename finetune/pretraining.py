@@ -11,23 +11,32 @@ from typing import Any, Unpack
 
 from finetune import records, resuming, run_folder
 from finetune.clock import Clock
-from finetune.config import FROM_SCRATCH, PretrainOptions, RunConfig, read_file
+from finetune.config import FROM_SCRATCH, OF_PICTURES, PretrainOptions, RunConfig, read_file, to_toml
+from finetune.errors import ConfigError, FinetuneError
 from finetune.evaluating import Evaluation, Scores
-from finetune.intent import Intent, discover_pretraining
+from finetune.intent import Intent, discover_pretraining, refuse_options_of_a_run
+from finetune.planning import RunPlan, planned
 from finetune.preparation import Job, prepare
-from finetune.record_writing import command_of, record_of, rounded, score_test_part, write_record
+from finetune.record_writing import (
+    command_of,
+    licence_in,
+    record_of,
+    rounded,
+    score_test_part,
+    with_licence,
+    words_of,
+    write_record,
+)
 from finetune.reporting import SILENT
-from finetune.run_folder import RunFolder
+from finetune.run_folder import RunFolder, sha256_of
 from finetune.scaffold.licences import refuse_unstated
 from finetune.scaffold.recorded import check_package, write_package
 from finetune.stopping import resumable
-from finetune.training.history import Epoch
 from finetune.training.journal import Outcome
 from finetune.training.strategies import ready
 from finetune.training.trainer import Trainer
 from finetune.training_job import finished, train
-from finetune.types import Pretrained, Reporter
-from finetune.weight_record import read_record
+from finetune.types import Pretrained, Reporter, WeightRecord
 
 RECORD_S = 5.0
 """What writing a record takes at most on a slow laptop, before it is asked about any picture; in seconds."""
@@ -43,6 +52,21 @@ class Sharing:
     licence: str
     command: str
     package: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a pretraining made: a trained network, its record, and how good it is, before rounding and in the record.
+
+    ``full_precision_value`` is the headline metric before rounding, ``tested`` are the scores of the test part.
+    """
+
+    trainer: Trainer
+    outcome: Outcome
+    record: WeightRecord
+    full_precision_value: float
+    evaluation: Evaluation
+    tested: Scores | None
 
 
 def pretrain(
@@ -62,65 +86,113 @@ def pretrain(
     a ``FinetuneError`` that says what to do, before anything is trained where that can be known.
     """
     clock = Clock()
-    package = Path(package).absolute() if package else None
     if resume is not None:
+        refuse_options_of_a_run(options)
         folder = RunFolder.reopen(Path(resume), "pretrain")
         with finished(folder), resumable(folder.path, reporter.note):
-            return _go_on(folder, clock, reporter, options, package, licence)
-    if package:
-        check_package(package)
+            with clock("prepare"):
+                job, sharing = _reopened(folder, options, package, licence, reporter)
+            return _carry_out(folder, job, sharing, clock, reporter)
     with clock("prepare"):
-        job = _prepared(options, config_file, reporter)
-        licence_said = {} if licence is None else {"licence": licence}
-        command = command_of({**options, **licence_said}, config_file)
-        sharing = _sharing(job, package, licence, command)
+        job, sharing = _prepared(options, config_file, package, licence, reporter)
     folder = RunFolder.create(job.config.out, job.name, "pretrain")
     with finished(folder), resumable(folder.path, reporter.note):
-        folder.record(sharing=sharing)
         return _carry_out(folder, job, sharing, clock, reporter)
 
 
-def _prepared(options: PretrainOptions, config_file: Path | None, reporter: Reporter) -> Job:
+def dry_run(
+    *,
+    config_file: Path | None = None,
+    package: Path | None = None,
+    licence: str | None = None,
+    reporter: Reporter = SILENT,
+    **options: Unpack[PretrainOptions],
+) -> RunPlan:
+    """Resolve everything that ``pretrain`` would, and train nothing; raises what that does before training."""
+    job, _ = _prepared(options, config_file, package, licence, reporter)
+    return planned(job, (run_folder.RECORD,))
+
+
+def _prepared(
+    options: PretrainOptions, config_file: Path | None, package: Path | None, licence: str | None, reporter: Reporter
+) -> tuple[Job, Sharing]:
+    """Return what is to be trained, and what becomes of it; all that can be known to be wrong is refused here."""
+    _refuse_licence(licence)
+    if package:
+        check_package(package := Path(package).absolute())
     intent = discover_pretraining(options, config_file)
     job = ready(intent, reporter)
-    return _with_notes(job, (*_overruled(config_file), *_of_another_strategy(intent), *_few(job)), reporter)
+    job = _with_notes(job, (*_overruled(config_file), *_of_another_strategy(intent), *_few(job)), reporter)
+    command = command_of(_said(options, config_file, intent.config))
+    command = with_licence(command, licence) if licence else command
+    return job, _sharing(package, licence or job.dataset.licence, command)
 
 
-def _go_on(
-    folder: RunFolder,
-    clock: Clock,
-    reporter: Reporter,
-    options: PretrainOptions,
-    package: Path | None,
-    licence: str | None,
-) -> Pretrained:
-    """Carry out what is left of a pretraining that was reopened; package and licence may be said anew."""
-    with clock("prepare"):
-        job = prepare(resuming.intent_of(folder, options), reporter)
-        job = _with_notes(job, _few(job), reporter)
-        for note in resuming.check_same(folder, job):
-            reporter.note(note)
-        begun: dict[str, Any] = folder.facts["sharing"]
-        package = package or (Path(begun["package"]) if begun["package"] else None)
-        if package:
-            check_package(package)
-        sharing = _sharing(job, package, licence or begun["licence"], begun["command"])
-    folder.record(sharing=sharing)
-    return _carry_out(folder, job, sharing, clock, reporter)
+def _said(options: PretrainOptions, config_file: Path | None, config: RunConfig) -> dict[str, Any]:
+    """Return what was said, in the file or beside it: a command with all of it needs neither that nor a record."""
+    in_file = read_file(Path(config_file)) if config_file else {}
+    said = {name: value for name, value in in_file.items() if name in PretrainOptions.__annotations__} | options
+    if said.get("backbone", config.backbone) != config.backbone:  # a record, of which only the architecture is used
+        said |= {name: getattr(config, name) for name in ("backbone", "image_size", "crop_fraction")}
+    return said
 
 
-def _sharing(job: Job, package: Path | None, licence: str | None, command: str) -> Sharing:
-    licence = licence or job.dataset.licence
+def _reopened(
+    folder: RunFolder, options: PretrainOptions, package: Path | None, licence: str | None, reporter: Reporter
+) -> tuple[Job, Sharing]:
+    """Return what is left of a pretraining that was stopped; package and licence may be said anew."""
+    _refuse_licence(licence)
+    intent = resuming.intent_of(folder, options)
+    begun: dict[str, Any] = folder.facts["sharing"]
+    package = package or begun["package"]
+    if package and not _carries(package := Path(package).absolute(), folder / run_folder.RECORD):
+        check_package(package)
+    unrepeated = resuming.Unrepeated(folder, reporter)
+    job = prepare(intent, unrepeated)
+    job = _with_notes(job, _few(job), unrepeated)
+    for note in resuming.check_same(folder, job):
+        reporter.note(note)
+    command = with_licence(begun["command"], licence) if licence else begun["command"]
+    return job, _sharing(package, licence or begun["licence"], command)
+
+
+def _refuse_licence(licence: str | None) -> None:
+    if licence is not None and not (licence.strip() and licence.isprintable()):
+        raise ConfigError(
+            f"--licence {licence!r} is not allowed; give its name in one line, such as CC-BY-4.0, or leave it out for "
+            "the data set's."
+        )
+
+
+def _sharing(package: Path | None, licence: str, command: str) -> Sharing:
     if package:
         refuse_unstated(licence, "The pretraining")
     return Sharing(licence=licence, command=command, package=package)
 
 
+def _carries(package: Path, record: Path) -> bool:
+    """Whether a package is the one of this record: whoever was stopped after writing it has it already."""
+    return record.exists() and sha256_of(record) in map(sha256_of, package.glob(f"*/*{record.suffix}"))
+
+
 def _carry_out(folder: RunFolder, job: Job, sharing: Sharing, clock: Clock, reporter: Reporter) -> Pretrained:
-    """Train, round, measure, write and read back, from the newest checkpoint where there is one."""
+    """Train, from the newest checkpoint where there is one, and write the record, and the package where asked for."""
+    folder.record(sharing=sharing)
     trainer, outcome = train(folder, job, clock, reporter, partial(_seconds_after_training, job))
+    folder.write(run_folder.CONFIG, to_toml(job.config, folder.job, licence_in(sharing.command)))
+    made = _made(folder, job, trainer, outcome, sharing, clock, reporter)
+    if sharing.package:
+        with clock("package"):
+            _write_package(sharing.package, folder)
+    return _result(folder, job, made, sharing.package, clock)
+
+
+def _made(
+    folder: RunFolder, job: Job, trainer: Trainer, outcome: Outcome, sharing: Sharing, clock: Clock, reporter: Reporter
+) -> Made:
+    """Round, measure, write and read back what was trained."""
     with clock("evaluate"):  # what is measured is what is in the file
-        full_precision, evaluation = rounded(folder, job, trainer, outcome)
+        full_precision_value, evaluation = rounded(folder, job, trainer, outcome)
         for note in evaluation.notes:
             reporter.note(note)
         records.write_answers(folder, evaluation)
@@ -129,69 +201,92 @@ def _carry_out(folder: RunFolder, job: Job, sharing: Sharing, clock: Clock, repo
         record = write_record(folder, job, facts, trainer.objective, evaluation, reporter)
     with clock("test"):
         tested = score_test_part(job, trainer.objective, evaluation, reporter)
-    if sharing.package:
-        with clock("package"):
-            write_package(sharing.package, record)
-    return _result(folder, job, trainer, outcome, evaluation, tested, full_precision, sharing, clock)
+    return Made(
+        trainer=trainer,
+        outcome=outcome,
+        record=record,
+        full_precision_value=full_precision_value,
+        evaluation=evaluation,
+        tested=tested,
+    )
+
+
+def _write_package(package: Path, folder: RunFolder) -> None:
+    record = folder / run_folder.RECORD
+    if _carries(package, record):
+        return
+    try:
+        write_package(package, record)
+    except FinetuneError as error:
+        run, file = shlex.quote(str(folder.path)), shlex.quote(str(record))
+        raise type(error)(
+            f"{error} The weights are done: {record}. For a package of them: finetune pretrain --resume {run} "
+            f"--package OTHER, or finetune plugins new NAME --kind backbone --from {file}"
+        ) from error
 
 
 def _seconds_after_training(job: Job, trainer: Trainer) -> float:
-    """Return what is to be kept of --max-minutes: the validation pictures are asked three times, in the end once."""
+    """Return what is to be kept of --max-minutes, from the pictures that are asked about once training has ended.
+
+    Those of the validation part are asked about in full precision, rounded, and as the file is read back; those of the
+    test part once.
+    """
     asked = 3 * len(job.split.valid) + len(job.split.test)
     return RECORD_S + asked * trainer.seconds_per_picture()
 
 
-def _result(
-    folder: RunFolder,
-    job: Job,
-    trainer: Trainer,
-    outcome: Outcome,
-    evaluation: Evaluation,
-    tested: Scores | None,
-    full_precision: float,
-    sharing: Sharing,
-    clock: Clock,
-) -> Pretrained:
+def _result(folder: RunFolder, job: Job, made: Made, package: Path | None, clock: Clock) -> Pretrained:
     """Return what the pretraining came to, and record it."""
-    scores, record = evaluation.scores, folder / run_folder.RECORD
-    written = read_record(record)
-    assert written is not None
     found = Pretrained(
         run=folder.path,
-        record=record,
-        record_bytes=record.stat().st_size,
-        sha256=written.sha256,
-        licence=written.licence,
-        package=sharing.package,
-        task=trainer.objective.task,
-        metric=scores.headline,
-        value=scores.values[scores.headline],
-        full_precision_value=full_precision,
-        interval=records.bounds(scores),
-        scores=scores.values,
-        test_scores=tested.values if tested else {},
-        test_interval=records.bounds(tested),
-        monitor=trainer.objective.monitor,
-        best_epoch=_best(trainer).epoch,
-        epochs=len(trainer.history),
-        dataset=job.dataset.name,
-        backbone=written.architecture,
-        parameters=written.parameters,
-        labels=len(written.labels),
-        train_images=len(job.split.train),
-        valid_images=len(job.split.valid),
+        package=package,
+        **_of_the_record(folder / run_folder.RECORD, made.record),
+        **_of_training(made.trainer, made.outcome),
+        **_of_quality(made),
         test_images=len(job.split.test),
         seconds=clock.total(),
-        notes=(*job.notes, *outcome.reasons, *evaluation.notes),
+        notes=(*job.notes, *made.outcome.reasons, *made.evaluation.notes),
     )
-    folder.write_json(records.METRICS, {"valid": scores, "test": tested})
+    folder.write_json(records.METRICS, {"valid": made.evaluation.scores, "test": made.tested})
     folder.record(result=found)
     return found
 
 
-def _best(trainer: Trainer) -> Epoch:
-    """Return the epoch that was kept: the best, of equals the one with the lower loss."""
-    return max(trainer.history, key=lambda epoch: (trainer.objective.merit(epoch.score), -epoch.valid_loss))
+def _of_the_record(path: Path, record: WeightRecord) -> dict[str, Any]:
+    return {
+        "record": path,
+        "record_bytes": path.stat().st_size,
+        "backbone": record.architecture,
+        "labels": len(record.labels),
+        **{name: getattr(record, name) for name in ("sha256", "licence", "task", "dataset", "parameters")},
+        **{name: getattr(record, name) for name in ("train_images", "valid_images")},
+    }
+
+
+def _of_training(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
+    """Return which epoch was best, of equals the one with the lower loss, and whether it or an average was kept."""
+    merit = trainer.objective.merit
+    best = max(trainer.history, key=lambda epoch: (merit(epoch.score), -epoch.valid_loss))
+    is_average = merit(outcome.scores[outcome.kept]) > merit(best.score)  # strictly better, or it is not taken
+    return {
+        "monitor": trainer.objective.monitor,
+        "best_epoch": best.epoch,
+        "epochs": len(trainer.history),
+        "kept": "average" if is_average else "best epoch",
+    }
+
+
+def _of_quality(made: Made) -> dict[str, Any]:
+    scores, tested = made.evaluation.scores, made.tested
+    return {
+        "metric": scores.headline,
+        "value": scores.values[scores.headline],
+        "full_precision_value": made.full_precision_value,
+        "interval": records.bounds(scores),
+        "scores": scores.values,
+        "test_scores": tested.values if tested else {},
+        "test_interval": records.bounds(tested),
+    }
 
 
 # ── notes ───────────────────────────────────────────────────────────────────────────────────────────
@@ -239,5 +334,7 @@ def _few(job: Job) -> Iterator[str]:
 
 
 def _instead(config: RunConfig) -> str:
-    said = ("--plugin", config.plugin) if config.plugin else ("--data", str(config.data))
-    return shlex.join(("finetune", "run", *said))
+    """Return the command of a run on the same pictures, as large as published weights have them."""
+    of_data = {name: getattr(config, name) for name in OF_PICTURES if name not in ("image_size", "crop_fraction")}
+    said = {name: value for name, value in of_data.items() if value != getattr(RunConfig, name)}
+    return shlex.join(("finetune", "run", *words_of(said)))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune import records, run_folder
-from finetune.config import FIELDS, PATHS, flag, is_file_of_weights
+from finetune.config import FIELDS, PATHS, flag
 from finetune.data.pictures import Pictures
 from finetune.errors import ModelError
 from finetune.evaluating import Evaluation, Scores, evaluate, scores_of
@@ -30,6 +30,7 @@ from finetune.training.journal import Outcome
 from finetune.training.objective import Objective
 from finetune.training.trainer import Trainer
 from finetune.types import Example, Reporter, WeightRecord
+from finetune.weight_record import read_record
 
 MOST_LOST = 0.005
 """How much of the headline metric half precision may cost; of few pictures, as much as the answer to one."""
@@ -61,6 +62,7 @@ def record_of(job: Job, evaluation: Evaluation, licence: str, command: str) -> W
     """Return what is to be said of a trained network; its hash is of the file, and comes with it."""
     backbone, dataset, seen = job.intent.backbone, job.dataset, job.preprocessing
     owner = job.intent.plugins.owner("backbone", backbone.name)
+    owners = (owner, job.intent.plugins.owner("dataset", job.intent.spec.name))
     return WeightRecord(
         name=job.name,
         architecture=backbone.name,
@@ -86,29 +88,30 @@ def record_of(job: Job, evaluation: Evaluation, licence: str, command: str) -> W
         metrics={name: value for name, value in evaluation.scores.values.items() if math.isfinite(value)},
         command=command,
         seed=job.config.seed,
-        versions={**records.versions(), owner.distribution: owner.version},
+        versions={**records.versions(), **{each.distribution: each.version for each in owners}},
         sha256="",
     )
 
 
 def write_record(
     folder: RunFolder, job: Job, record: WeightRecord, objective: Objective, evaluation: Evaluation, reporter: Reporter
-) -> Path:
-    """Write the network with its record, and return the file, which gets its name once it was read back and answers.
+) -> WeightRecord:
+    """Write the network with its record, and return that, with its hash; the file has its name once it answers.
 
     Raises ``ModelError`` where what is read back answers otherwise than what was measured.
     """
     name = run_folder.RECORD
     with folder.staging() as staging:
         reporter.begin(f"Writing {name}")
-        run_folder.write(staging / name, record_bytes(job.network, record))
+        content = record_bytes(job.network, record)
+        run_folder.write(staging / name, content)
         reporter.begin(f"Verifying {name}")
         answers = objective.answers(logits_of(_read_back(staging / name, job), job, job.split.valid))
         reporter.end()
         _refuse_other_answers(answers, evaluation.answers)
         (staging / name).replace(folder / name)
         run_folder.sync_folder(folder.path)
-    return folder / name
+    return read_record(folder / name) or record
 
 
 def _read_back(path: Path, job: Job) -> Network:
@@ -119,7 +122,6 @@ def _read_back(path: Path, job: Job) -> Network:
     state = read_state(path)
     head = {key.removeprefix(HEAD_PREFIX): state[key] for key in state if key.startswith(HEAD_PREFIX)}
     network.head.load_state_dict(head)
-    network.to(memory_format=torch.channels_last)  # as it was trained: other kernels round differently
     return network.eval()
 
 
@@ -158,25 +160,34 @@ def logits_of(network: Network, job: Job, examples: tuple[Example, ...]) -> Tens
 # ── the command ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def command_of(options: Mapping[str, Any], config_file: Path | None = None) -> str:
+def command_of(options: Mapping[str, Any]) -> str:
     """Return the command that makes a record, with what was said; of paths the last name: they are of one machine."""
     ordered = sorted(options, key=lambda name: (*FIELDS, name).index(name))
-    said = {"config": config_file, **{name: options[name] for name in ordered if name != "out"}}
-    words = (word for name, value in said.items() for word in _words(name, value))
-    return shlex.join(("finetune", "pretrain", *words))
+    said = {name: options[name] for name in ordered if name != "out"}
+    said |= {name: _last_name(str(said[name])) for name in PATHS & said.keys() if said[name] is not None}
+    return shlex.join(("finetune", "pretrain", *words_of(said)))
 
 
-def _words(name: str, value: object) -> Iterator[str]:
-    if isinstance(value, bool):
-        yield flag(name) if value else flag(f"no_{name}")
-        return
-    for item in value if isinstance(value, list | tuple) else (value,):
-        if item is not None:
-            yield from (flag(name), _last_name(str(item)) if _is_path(name, item) else str(item))
+def with_licence(command: str, licence: str) -> str:
+    """Return a command of ``command_of`` as it is with this licence said, in the place of one that was."""
+    begun = shlex.split(command)
+    return shlex.join((*begun[: len(begun) - len(licence_in(command))], "--licence", licence))
 
 
-def _is_path(name: str, value: object) -> bool:
-    return name in (*PATHS, "config") or isinstance(value, Path) or is_file_of_weights(name, value)
+def licence_in(command: str) -> tuple[str, ...]:
+    """Return the words of a command of ``command_of`` that say the licence; none where it was not said."""
+    last = shlex.split(command)[-2:]  # it comes last: no run has such an option
+    return tuple(last) if last[0] == "--licence" else ()
+
+
+def words_of(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield options as they are typed; what has no value is left out."""
+    for name, value in options.items():
+        if isinstance(value, bool):
+            yield flag(name if value else f"no_{name}")
+        elif value is not None:
+            for item in value if isinstance(value, list | tuple) else (value,):
+                yield from (flag(name), str(item))
 
 
 def _last_name(path: str) -> str:

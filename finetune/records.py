@@ -20,6 +20,7 @@ from finetune.data.augmented_batch import augmented_batch
 from finetune.data.targets import text_of
 from finetune.evaluating import Evaluation, Scores
 from finetune.exporting import Export
+from finetune.given_weights import architecture_behind
 from finetune.networks.weight_files import serialised
 from finetune.plugins import OWN_DISTRIBUTION
 from finetune.preparation import Job
@@ -105,10 +106,12 @@ def split_rows(job: Job) -> Iterator[tuple[str, str, Path, str]]:
 def plugins_of(job: Job) -> dict[str, str]:
     """Return the distribution, with its version, that each registered thing in use comes from.
 
-    The keys are "dataset" and "backbone", of which there is one each, and of others the kind and the name.
+    The keys are "dataset" and "backbone", of which a run names one each, and of others the kind and the name; so of
+    the architecture behind a backbone with carried weights.
     """
+    named = ("dataset", job.intent.spec.name), ("backbone", job.intent.backbone.name)
     return {
-        kind if kind in ("dataset", "backbone") else f"{kind} {name}": job.intent.plugins.origin(kind, name)
+        kind if (kind, name) in named else f"{kind} {name}": job.intent.plugins.origin(kind, name)
         for kind, name in _registered_in_use(job)
     }
 
@@ -118,6 +121,8 @@ def _registered_in_use(job: Job) -> Iterator[tuple[str, str]]:
     config = job.config
     yield "dataset", job.intent.spec.name
     yield "backbone", job.intent.backbone.name
+    if architecture := architecture_behind(job.intent.backbone, job.intent.plugins):
+        yield "backbone", architecture.name
     yield from (("target", name) for name in ("onnx", *config.target))
     yield from (("callback", name) for name in config.callback)
     yield from (("metric", name) for name in dict.fromkeys((*config.metric, config.monitor)) if name is not None)
@@ -144,6 +149,8 @@ def _data(job: Job) -> dict[str, Any]:
         "licence": job.dataset.licence,
         "fingerprint": job.audit.fingerprint,
         "labels": job.dataset.labels,
+        "weights_sha256": job.weights.sha256,
+        "preprocessing": job.preprocessing,
         "train_images": len(job.split.train),
         "valid_images": len(job.split.valid),
         "test_images": len(job.split.test),

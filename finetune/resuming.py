@@ -13,12 +13,28 @@ from pathlib import Path
 from typing import Any, cast
 
 from finetune import run_folder
-from finetune.config import PretrainOptions, RunConfig, RunOptions, flag, read_file, resolve, to_toml
-from finetune.errors import ConfigError, DataError
+from finetune.config import PRETRAINING, PretrainOptions, RunConfig, RunOptions, flag, read_file, resolve, to_toml
+from finetune.errors import ConfigError, DataError, ModelError
 from finetune.intent import Intent, discover
 from finetune.preparation import Job
 from finetune.records import CHECKPOINTS, MAY_CHANGE, identity_of, plugins_of, split_rows, versions
-from finetune.run_folder import RunFolder
+from finetune.run_folder import RunFolder, to_json
+from finetune.types import Reporter
+
+
+class Unrepeated:
+    """A reporter that leaves out what was said when a run was begun, where the run goes on from a checkpoint."""
+
+    def __init__(self, folder: RunFolder, reporter: Reporter) -> None:
+        """Go by the notes in the run's folder."""
+        self._said = _json(folder, run_folder.DATA)["notes"] if (folder / CHECKPOINTS).exists() else ()
+        self._reporter = reporter
+        self.begin, self.advance, self.end = reporter.begin, reporter.advance, reporter.end
+
+    def note(self, text: str) -> None:
+        """Say one plain sentence, unless it was said."""
+        if text not in self._said:
+            self._reporter.note(text)
 
 
 def intent_of(folder: RunFolder, options: Mapping[str, Any]) -> Intent:
@@ -26,18 +42,18 @@ def intent_of(folder: RunFolder, options: Mapping[str, Any]) -> Intent:
 
     Raises ``ConfigError`` for one that would make it another run.
     """
-    recorded = _recorded(folder)
+    recorded, may_change = _recorded(folder), _may_change(folder)
     before, after = resolve(recorded), resolve(recorded, cast(RunOptions, options))
     for name in options:
-        if name not in MAY_CHANGE and _written(after, name) != _written(before, name):
+        if name not in may_change and _written(after, name) != _written(before, name):
             begun = getattr(before, name)
             raise ConfigError(
                 f"{flag(name)} {getattr(after, name)} cannot be said when a run is resumed: it was begun "
                 f"{'without it' if begun is None else f'with {begun}'}. What may change is "
-                f"{', '.join(map(flag, _may_change(folder)))}; start a new run for anything else."
+                f"{', '.join(map(flag, may_change))}; start a new run for anything else."
             )
     # What a recipe says is in the file already; laid over it once more, it would undo what was said on the day.
-    intent = discover({**recorded, **options})
+    intent = discover({**recorded, **options}, below=PRETRAINING if folder.job == "pretrain" else {})
     return replace(intent, config=after)
 
 
@@ -68,10 +84,11 @@ def _written(config: RunConfig, name: str) -> Any:
 
 
 def check_same(folder: RunFolder, job: Job) -> tuple[str, ...]:
-    """Refuse data that is not what the run was begun with, and return notes on what else has changed.
+    """Refuse data and weights that are not what the run was begun with, and return notes on what else has changed.
 
-    Raises ``DataError`` for other classes, other pictures, or another division of them. A run that was stopped before
-    it had written these down has trained nothing on them.
+    Raises ``DataError`` for other classes, other pictures, or another division of them, and ``ModelError`` for other
+    weights, or pictures that are seen otherwise. A run that was stopped before it had written these down has trained
+    nothing on them.
     """
     if not (folder / run_folder.SPLIT).exists() and not (folder / CHECKPOINTS).exists():
         return ()
@@ -91,7 +108,21 @@ def check_same(folder: RunFolder, job: Job) -> tuple[str, ...]:
             "The pictures are divided otherwise, or have other names, than when the run was begun. Put them back, or "
             "start a new run."
         )
+    _refuse_other_weights(recorded, job)
     return tuple(_changed_versions(_json(folder, run_folder.VERSIONS), job))
+
+
+def _refuse_other_weights(recorded: Mapping[str, Any], job: Job) -> None:
+    if job.weights.sha256 != recorded["weights_sha256"]:
+        raise ModelError(
+            f"The weights are not those that the run was begun with: --weights {job.config.weights} has another "
+            "SHA-256. Put them back, or start a new run."
+        )
+    if json.loads(to_json(job.preprocessing)) != recorded["preprocessing"]:
+        raise ModelError(
+            f"The backbone '{job.intent.backbone.name}' sees pictures otherwise than when the run was begun: size, "
+            "crop, mean or std have changed. Put back what offers it, or start a new run."
+        )
 
 
 def _difference(folder: RunFolder, job: Job) -> str:

@@ -125,7 +125,7 @@ def _against_run(
     examples = _validation_examples(folder, data, predictor.contract.task)
     target = _target_of(model, folder)
     config = resolve(read_file(folder / run_folder.CONFIG))
-    network = _rebuild(config, folder, predictor.contract)
+    network = _rebuild(config, folder, predictor)
     hashes = [sha256_of(example.path) for example in examples]
     pictures = Pictures(examples, hashes, predictor.contract.preprocessing)
     reporter.begin("Asking the trained network", len(examples))
@@ -163,7 +163,14 @@ def _target_of(model: Path, folder: Path) -> ExportTarget:
     return load_plugins().find_target(targets[model.name])
 
 
-def _rebuild(config: RunConfig, folder: Path, contract: Contract) -> Network:
+def _rebuild(config: RunConfig, folder: Path, predictor: Predictor) -> Network:
+    contract, backbones = predictor.contract, load_plugins().backbones
+    for plugin in contract.plugins:
+        if f"backbone {config.backbone}" in plugin.used_for and config.backbone not in backbones:
+            raise ConfigError(
+                f"{predictor.path} was trained with the backbone '{config.backbone}' of {plugin.distribution} "
+                f"{plugin.version}, which is not at hand; install that, and see 'finetune plugins'."
+            )
     backbone = load_plugins().find_backbone(config.backbone)
     size = contract.preprocessing.image_size_px
     model = keep_up_to(build_backbone(backbone, size), config.layer)

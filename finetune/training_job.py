@@ -63,10 +63,11 @@ def _trained(folder: RunFolder, job: Job, trainer: Trainer, clock: Clock, report
     outcome = transfer(steps, trainer, clock, save)
     if trainer.stop.asked == "time":
         outcome.reasons += (
-            f"Training was ended for the time that export and proof take (--max-minutes {job.config.max_minutes:g}).",
+            f"Training was ended for what comes after training (--max-minutes {job.config.max_minutes:g}).",
         )
         reporter.note(outcome.reasons[-1])
-    reporter.note(verdict(outcome, trainer.objective))
+    if folder.job != "pretrain":  # it has no probe to beat
+        reporter.note(verdict(outcome, trainer.objective))
     save()
     return outcome
 

@@ -9,31 +9,39 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from finetune.config.checks import problem_of
 from finetune.errors import ModelError
-from finetune.types import Backbone, Task, WeightRecord, Weights
+from finetune.evaluation.catalogue import HEADLINE
+from finetune.types import Backbone, WeightRecord, Weights
 from finetune_export import strict_json
 
 METADATA_KEY = "finetune.weights"
 """Under which the metadata of a file of weights hold its record, as JSON."""
 SCHEMA = 1
 
-_LARGEST_HEADER_BYTES = 100_000_000  # safetensors reads no larger one either
+_LARGEST_HEADER_BYTES = 16 * 2**20  # of ten thousand tensors it has two; read as JSON, it takes many times its length
 _LARGEST_RECORD_CHARACTERS = strict_json.MAX_CHARACTERS
 _METADATA = "__metadata__"
 _HEAD_PREFIX = "head."
 _ROOM = "finetune.networks.recorded"
 _SHA256 = re.compile("[0-9a-f]{64}")
 _LONGEST_SAID = 120
-_HEADLINE: dict[Task, str] = {"single-label": "accuracy", "multi-label": "mean-average-precision", "regression": "r2"}
+_LARGEST_PX = 4096
+_LARGEST_COUNT = 2**63 - 1
+_BLOCK = 2**20
+_AGAIN = "Copy it again, or pretrain it anew."
+_INSTALL = "Install the plugin again that offers the weights."
 
 
 @dataclass(frozen=True)
@@ -48,34 +56,34 @@ class _Tensor:
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_record(path: Path) -> WeightRecord | None:
+def read_record(path: Path, remedy: str = "") -> WeightRecord | None:
     """Return the record in a ``.safetensors`` file, of which only the header is read; None where it has no record.
 
-    Raises ``ModelError`` for a file that is damaged, a record that is not whole, and one of a newer schema.
+    Raises ``ModelError`` for a file that is damaged, a record that is not whole, and one of a newer schema; with the
+    ``remedy``, where the usual ones are of no use.
     """
-    with _reading(path), path.open("rb") as file:
-        size = _header_bytes(file.read(8), path.stat().st_size)
-        metadata = _metadata(_json(file.read(size)))
+    with _reading(path, remedy), path.open("rb") as file:
+        metadata = _metadata(_header(file))
     text = metadata.get(METADATA_KEY)
-    return None if text is None else from_text(text, str(path))
+    return None if text is None else from_text(text, str(path), remedy)
 
 
-def from_text(text: str, what: str) -> WeightRecord:
+def from_text(text: str, what: str, remedy: str = "") -> WeightRecord:
     """Return the record that ``to_text`` wrote; raise ``ModelError`` about ``what`` for anything else."""
-    where = f"The weight record of {what}"
+    where, remedy = f"The weight record of {what}", remedy or _AGAIN
     if len(text) > _LARGEST_RECORD_CHARACTERS:
         raise ModelError(
-            f"{where} has {len(text)} characters; at most {_LARGEST_RECORD_CHARACTERS} are allowed. Get the file again."
+            f"{where} has {len(text)} characters; at most {_LARGEST_RECORD_CHARACTERS} are allowed. {remedy}"
         )
     try:
-        value = strict_json.loads(text)
-        record: WeightRecord = strict_json.build(WeightRecord, _of_this_schema(value, where), where)
+        facts = _of_this_schema(strict_json.loads(text), where)
+        record = _built(facts)
         to_text(record).encode()  # what cannot be encoded could not be shown, either
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{where} is damaged: {_reason(error)}. Get the file again.") from error
+        raise ModelError(f"{where} is damaged: {reason_of(error)}. {remedy}") from error
     for name, is_right, allowed in _facts(record):
         if not is_right:
-            raise ModelError(f"{where} is damaged: its {name} is not {allowed}. Get the file again.")
+            raise ModelError(f"{where} is damaged: its {name} is not {allowed}. {remedy}")
     return record
 
 
@@ -94,15 +102,30 @@ def _of_this_schema(value: Any, where: str) -> dict[str, Any]:
     return {name: fact for name, fact in value.items() if name != "schema"}
 
 
+def _built(facts: dict[str, Any]) -> WeightRecord:
+    """Return the record of these facts; raise ``ValueError`` with the first that is missing, too many or ill-typed."""
+    names = [field.name for field in dataclasses.fields(WeightRecord)]
+    if strange := [name for name in facts if name not in names]:
+        raise ValueError(f"it has no key {json.dumps(one_line(strange[0]))}")
+    if missing := [name for name in names if name not in facts]:
+        raise ValueError(f'its key "{missing[0]}" is missing')
+    try:
+        record: WeightRecord = strict_json.build(WeightRecord, facts, "record")
+    except ModelError as error:
+        raise ValueError(str(error)) from error
+    return record
+
+
 def _facts(record: WeightRecord) -> Iterator[tuple[str, bool, str]]:
     """Yield of each field that has more than a type whether it is as it has to be, and how that is."""
     for name in ("name", "architecture"):
         yield name, getattr(record, name) != "", "text"
-    for name in ("image_size_px", "min_image_size_px", "image_size_multiple_px"):
-        yield name, getattr(record, name) >= 1, "a number of pixels"
+    for name, option in (("image_size_px", "image_size"), ("crop_fraction", "crop_fraction"), ("seed", "seed")):
+        yield name, problem_of(option, getattr(record, name), name) is None, f"what --{option.replace('_', '-')} may be"
+    for name in ("min_image_size_px", "image_size_multiple_px"):
+        yield name, 1 <= getattr(record, name) <= _LARGEST_PX, f"a number of pixels up to {_LARGEST_PX}"
     for name in ("parameters", "train_images", "valid_images"):
-        yield name, getattr(record, name) >= 0, "a count"
-    yield "crop_fraction", 0 < record.crop_fraction <= 1, "a share of a picture"
+        yield name, 0 <= getattr(record, name) <= _LARGEST_COUNT, "a count"
     yield "mean", all(0 <= value <= 1 for value in record.mean), "within 0 and 1"
     yield "std", all(0 < value <= 1 for value in record.std), "over 0 and up to 1"
     yield "labels", "" not in record.labels and len(set(record.labels)) == len(record.labels) > 0, "a list of names"
@@ -113,46 +136,60 @@ def _facts(record: WeightRecord) -> Iterator[tuple[str, bool, str]]:
 
 
 def check_record(path: Path, record: WeightRecord) -> None:
-    """Read a whole file, and raise ``ModelError`` unless its tensors are those that its record was written for.
+    """Read a whole file, and raise ``ModelError`` unless its tensors and its record are those that were written.
 
     Their hash has to be the record's, and the head has to have one output for each of its labels.
     """
-    with _reading(path):
-        content = path.read_bytes()
-    check_content(content, record, str(path))
+    with _reading(path), path.open("rb") as file:
+        sha256, outputs = _told(file, record)
+    _refuse_unlike(record, sha256, outputs, str(path))
 
 
 def check_content(content: bytes, record: WeightRecord, what: str) -> None:
     """Hold the content of a file against its record as ``check_record`` does."""
     with _reading(what):
-        header, data = _parts(content)
-        sha256, outputs = _sha256(header, data), _outputs(header)
+        sha256, outputs = _told(io.BytesIO(content), record)
+    _refuse_unlike(record, sha256, outputs, what)
+
+
+def _refuse_unlike(record: WeightRecord, sha256: str, outputs: int, what: str) -> None:
     if sha256 != record.sha256:
         raise ModelError(
-            f"{what} is damaged: the SHA-256 of its tensors begins {sha256[:16]}, and its record says "
-            f"{record.sha256[:16]}. Get the file again."
+            f"{what} is damaged or was changed: the SHA-256 of its tensors and facts begins {sha256[:16]}, and its "
+            f"record says {record.sha256[:16]}. {_AGAIN}"
         )
     if outputs != len(record.labels):
         raise ModelError(
             f"{what} is damaged: its head has {outputs} outputs, and its record names {len(record.labels)} labels. "
-            "Get the file again."
+            f"{_AGAIN}"
         )
 
 
-def sha256_of_tensors(content: bytes) -> str:
-    """Return the hash of a ``.safetensors`` file's tensors: names, types, shapes and bytes, whatever its metadata.
+def record_sha256(content: bytes, record: WeightRecord) -> str:
+    """Return the hash of a ``.safetensors`` file's tensors and of a record as it is read, whatever the file's metadata.
 
-    Raises ``ModelError`` for content that is damaged or something else.
+    It is of the tensors' names, types, shapes and bytes, and of all that the record says but the hash itself, as JSON
+    with sorted keys. Raises ``ModelError`` for content that is damaged or something else.
     """
     with _reading("The content"):
-        return _sha256(*_parts(content))
+        return _told(io.BytesIO(content), record)[0]
 
 
-def _sha256(header: Mapping[str, _Tensor], data: memoryview) -> str:
-    found = hashlib.sha256()
-    for name, tensor in sorted(header.items()):
+def _told(file: BinaryIO, record: WeightRecord) -> tuple[str, int]:
+    """Return the hash of a whole file and its record, read block by block, and the number of outputs of its head."""
+    tensors = _tensors(file)
+    return _sha256(tensors, file, record), _outputs(tensors)
+
+
+def _sha256(tensors: Mapping[str, _Tensor], file: BinaryIO, record: WeightRecord) -> str:
+    facts = {name: fact for name, fact in dataclasses.asdict(record).items() if name != "sha256"}
+    begin, found = file.tell(), hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
         found.update(json.dumps([name, tensor.dtype, tensor.shape]).encode())
-        found.update(data[slice(*tensor.data_offsets)])
+        first, last = tensor.data_offsets
+        file.seek(begin + first)
+        for left in range(last - first, 0, -_BLOCK):
+            found.update(file.read(min(left, _BLOCK)))
     return found.hexdigest()
 
 
@@ -163,10 +200,12 @@ def _outputs(header: Mapping[str, _Tensor]) -> int:
     return header[last].shape[0] if last else 0
 
 
-def _parts(content: bytes) -> tuple[dict[str, _Tensor], memoryview]:
-    """Return what the header says of each tensor, and the data; raise ``ValueError`` where they do not fit."""
-    begin = 8 + _header_bytes(content[:8], len(content))
-    header, data = _json(content[8:begin]), memoryview(content)[begin:]
+def _tensors(file: BinaryIO) -> dict[str, _Tensor]:
+    """Return what the header says of each tensor, with the file where the first begins.
+
+    Raises ``ValueError`` where the header and what comes after it do not fit.
+    """
+    header, data_bytes = _header(file), _bytes_of(file) - file.tell()
     _metadata(header)
     tensors = {name: strict_json.build(_Tensor, said, name) for name, said in header.items() if name != _METADATA}
     end = 0
@@ -174,26 +213,32 @@ def _parts(content: bytes) -> tuple[dict[str, _Tensor], memoryview]:
         if first != end or last < first:
             raise ValueError("its tensors overlap, or leave something between them")
         end = last
-    if end != len(data):
-        raise ValueError(f"its tensors have {end} bytes, and {len(data)} are there")
-    return tensors, data
+    if end != data_bytes:
+        raise ValueError(f"its tensors have {end} bytes, and {data_bytes} are there")
+    return tensors
 
 
 # ── headers ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _header_bytes(prefix: bytes, file_bytes: int) -> int:
+def _header(file: BinaryIO) -> dict[str, Any]:
+    """Read the header from the begin of a file; raise ``ValueError`` for one that is damaged, or too long to read."""
+    prefix = file.read(8)
     size = int.from_bytes(prefix, "little")
-    if len(prefix) < 8 or size > min(_LARGEST_HEADER_BYTES, file_bytes - 8):
+    if len(prefix) < 8 or size > _bytes_of(file) - 8:
         raise ValueError("its header is not whole")
-    return size
-
-
-def _json(header: bytes) -> dict[str, Any]:
-    value = strict_json.loads(header.decode())
+    if size > _LARGEST_HEADER_BYTES:
+        raise ValueError(f"its header has {size} bytes, and at most {_LARGEST_HEADER_BYTES} are read")
+    value = strict_json.loads(file.read(size).decode())
     if not isinstance(value, dict):
         raise ValueError("its header is no JSON object")
     return value
+
+
+def _bytes_of(file: BinaryIO) -> int:
+    here, end = file.tell(), file.seek(0, os.SEEK_END)
+    file.seek(here)
+    return end
 
 
 def _metadata(header: Mapping[str, Any]) -> dict[str, str]:
@@ -204,27 +249,31 @@ def _metadata(header: Mapping[str, Any]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _reading(what: Path | str) -> Iterator[None]:
+def _reading(what: Path | str, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ModelError(f"Cannot read {what}: {error.strerror or error}. Check the path.") from error
+        why = error.strerror or error
+        raise ModelError(f"Cannot read {what}: {why}. {remedy or 'Check the path.'}") from error
     except (ModelError, ValueError, RecursionError) as error:
-        raise ModelError(f"{what} is damaged or no safetensors file: {_reason(error)}. Copy it again.") from error
+        why = reason_of(error)
+        raise ModelError(f"{what} is damaged or no safetensors file: {why}. {remedy or 'Copy it again.'}") from error
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def pretraining(record: WeightRecord) -> str:
-    """Return what a network was pretrained on, in words: 'dogs (100 pictures of 12 classes, accuracy 93.1%)'."""
+    """Return what a network was pretrained on, in words: 'dogs: drawn (100 pictures of 12 classes, accuracy 93.1%)'."""
     kind = "classes" if record.task == "single-label" else "labels"
     facts = [f"{record.train_images} pictures of {len(record.labels)} {kind}"]
-    headline = _HEADLINE[record.task]
+    headline = HEADLINE[record.task]
     if headline in record.metrics:
         value = record.metrics[headline]
         facts.append(f"{headline} {value:.3f}" if record.task == "regression" else f"{headline} {value:.1%}")
-    return f"{one_line(record.dataset)} ({', '.join(facts)})"
+    # That it was 'a local folder' tells nobody which.
+    named = record.dataset if record.source.startswith("a local ") else f"{record.dataset}: {record.source}"
+    return f"{one_line(named)} ({', '.join(facts)})"
 
 
 def one_line(text: str) -> str:
@@ -233,7 +282,8 @@ def one_line(text: str) -> str:
     return text if len(text) <= _LONGEST_SAID else f"{text[:_LONGEST_SAID]}…"
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
+    """Return what an error says in one line; its type where it says nothing."""
     return one_line(str(error)) or type(error).__name__
 
 
@@ -247,6 +297,15 @@ def carried(backbone: Backbone) -> Path | None:
     return place_of(backbone.weights)
 
 
+def carried_record(backbone: Backbone) -> WeightRecord | None:
+    """Return the record in the file that a plugin's backbone carries; None where it carries none.
+
+    Raises as ``read_record`` does, and asks for the plugin again: whoever installed it has no other file to copy.
+    """
+    place = carried(backbone)
+    return read_record(place, _INSTALL) if place else None
+
+
 def place_of(weights: Weights) -> Path:
     """Return where the file of carried weights is, or should be."""
     return Path(url2pathname(urlparse(weights.url).path))
@@ -256,9 +315,9 @@ def backbone_of(path: Path, *, name: str, sha256: str) -> Backbone:
     """Return the backbone ``name`` of a plugin that carries a file with a record; for its hooks, and light.
 
     ``sha256`` is the whole file's, as the plugin states it: the weights are held against it when they are loaded.
-    Raises ``ModelError`` as ``read_record`` does, and for a file without a record.
+    Raises ``ModelError`` as ``carried_record`` does, and for a file without a record.
     """
-    record = read_record(path)
+    record = read_record(path, _INSTALL)
     if record is None:
         raise ModelError(f"{path} has no weight record. Carry a file that 'finetune pretrain' wrote.")
     weights = Weights(
@@ -266,7 +325,7 @@ def backbone_of(path: Path, *, name: str, sha256: str) -> Backbone:
         url=path.absolute().as_uri(),
         sha256=sha256,
         licence=record.licence,
-        source=f"a pretraining on {pretraining(record)}, source {one_line(record.source)}",
+        source=f"a pretraining on {pretraining(record)}",
         fetch=f"{_ROOM}:fetch",
         find=f"{_ROOM}:find",
     )

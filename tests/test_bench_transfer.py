@@ -195,11 +195,13 @@ def test_the_tables_have_a_row_for_each_size_and_a_column_for_each_way() -> None
     assert seconds["5 pictures"] == ["2.0", "2.0", "2.0"]
 
 
-def test_the_heading_says_what_was_told_and_not_where_a_file_lies() -> None:
-    text = heading([found(weights="/home/me/own.safetensors"), found(seed=43)], 1.25)
+def test_the_heading_says_what_was_told_and_not_where_a_file_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["demo.py", "--weights", "/home/me/own.safetensors"])
+    text = heading([found(weights="/home/me/own.safetensors"), found(seed=43)], 1.25, "python demo.py")
     assert text.startswith("2026-11-21, 2 runs, 2 seed(s), 0.2 minutes of runs, ")
+    assert "python demo.py --weights own.safetensors`" in text
     assert text.endswith("- probe: epochs 4")
-    assert "- probe: epochs 4, weights own.safetensors" in heading([found(weights="/home/me/own.safetensors")], 1.0)
+    assert "- probe: epochs 4, weights own.safetensors" in heading([found(weights="/home/me/own.safetensors")], 1.0, "")
 
 
 def test_the_plot_is_a_picture_that_lets_the_page_shine_through(tmp_path: Path) -> None:

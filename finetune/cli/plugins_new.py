@@ -30,7 +30,7 @@ def new(
     Examples:
       finetune plugins new street-signs --kind dataset
       finetune plugins new tiny-net --kind backbone --out plugins
-      finetune plugins new leaves --kind backbone --from runs/NAME/pretrained.safetensors
+      finetune plugins new leaves --kind backbone --from pretrained.safetensors
     """
     folder = _written(name, kind, record, out)
     weights = " --weights none" if record is None else ""

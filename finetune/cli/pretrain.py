@@ -14,7 +14,6 @@ from finetune.errors import ConfigError
 from finetune.evaluation.catalogue import shares_of, shown
 from finetune.intent import discover_pretraining
 from finetune.plugins import load_plugins
-from finetune.run_folder import RECORD
 from finetune.training.tracking import check_trackers
 from finetune_export.cli.output import print_json, print_table
 
@@ -25,7 +24,12 @@ if TYPE_CHECKING:
 
 def pretrain(
     *,
-    config: Annotated[Path | None, Parameter(help="TOML file with any of these options; flags override it.")] = None,
+    config: Annotated[
+        Path | None,
+        Parameter(
+            help="TOML file with any of the options below; flags override it. Package and licence are said here."
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
         Parameter(help="Folder of a pretraining that was stopped or killed: go on with it, to the same weights."),
@@ -59,16 +63,16 @@ def pretrain(
     found: RunPlan | Pretrained
     with RichReporter() as reporter:
         if dry_run:
-            from finetune.planning import planned
+            from finetune.pretraining import dry_run as plan
 
-            found = planned(discover_pretraining(options, config), (RECORD,), reporter)
+            found = plan(config_file=config, package=package, licence=licence, reporter=reporter, **options)
         else:
             from finetune.pretraining import pretrain as job
 
             found = job(
                 config_file=config, resume=resume, package=package, licence=licence, reporter=reporter, **options
             )
-    print_json(found) if json else print_table(_rows(found))
+    print_json(found) if json else print_table([*_rows(found), *(_sharing(package, licence) if dry_run else ())])
 
 
 def _refuse_early(
@@ -77,7 +81,7 @@ def _refuse_early(
     """Refuse what is wrong before torch is loaded, which takes seconds."""
     if resume is not None and (config is not None or dry_run):
         raise ConfigError("--resume goes on with a pretraining as it was begun; leave out --config and --dry-run.")
-    if package is not None:
+    if package is not None and resume is None:  # what was stopped may have written it already
         from finetune.scaffold.recorded import check_package
 
         check_package(package.absolute())
@@ -91,13 +95,18 @@ def _rows(found: RunPlan | Pretrained) -> list[tuple[str, ...]]:
     return _rows_of_pretrained(found) if isinstance(found, Pretrained) else [*found.rows()]
 
 
+def _sharing(package: Path | None, licence: str | None) -> list[tuple[str, ...]]:
+    said = (("licence", licence), ("package", package))
+    return [(name, str(value)) for name, value in said if value is not None]
+
+
 def _rows_of_pretrained(result: Pretrained) -> list[tuple[str, ...]]:
     shares = shares_of(load_plugins().metrics)
     values = [shown(value, result.metric in shares) for value in (result.full_precision_value, result.value)]
     return [
         ("data", data(result)),
         ("network", f"{result.backbone}, {result.parameters / 1e6:.1f} M parameters, from random weights"),
-        ("best epoch", f"{result.best_epoch} of {result.epochs}, by {result.monitor}"),
+        ("kept", _kept(result)),
         ("validation", scored(result, result.scores, result.interval, shares)),
         ("rounding", f"{result.metric} {values[0]} in full precision, {values[1]} in half, as it is in the file"),
         *([("test", scored(result, result.test_scores, result.test_interval, shares))] if result.test_scores else []),
@@ -107,3 +116,10 @@ def _rows_of_pretrained(result: Pretrained) -> list[tuple[str, ...]]:
         *([("package", f"pip install {shlex.quote(str(result.package))}")] if result.package else []),
         ("next", f"finetune run --data DIR --weights {shlex.quote(str(result.record))}"),
     ]
+
+
+def _kept(result: Pretrained) -> str:
+    best = f"{result.best_epoch} of {result.epochs}"
+    if result.kept == "average":
+        return f"an average of the weights, better by {result.monitor} than the best epoch, {best}"
+    return f"the best epoch by {result.monitor}, {best}"

@@ -31,8 +31,8 @@ def verify(
     """Check a model file: graph, hash, golden pairs, and its answers against the trained network's.
 
     The last needs the run's folder and its pictures; without, the model is held against its own golden pairs, and
-    scored on --data where that is given. Of a weight record, the tensors are held against what it says of them, and
-    that is shown. A file that fails makes the exit status 4.
+    scored on --data where that is given. Of a weight record, hash, classes and architecture are held against what is in
+    the file, and what it says is shown. A file that fails makes the exit status 4.
 
     Examples:
       finetune verify runs/my-run/model.onnx
@@ -43,7 +43,8 @@ def verify(
         if run or data:
             raise ConfigError(f"--run and --data are for models, and {model} holds weights; leave them out.")
         record = _whole_record(model)
-        print_json(record) if json else print_table([(name, _text(fact)) for name, fact in vars(record).items()])
+        rows = [(name, _text(fact)) for name, fact in vars(record).items()]
+        print_json(record) if json else print_table([*rows, _WHOLE])
         return
 
     from finetune.cli.progress import RichReporter
@@ -54,13 +55,18 @@ def verify(
     print_json(checked) if json else print_table(checked.rows())
 
 
+_WHOLE = ("whole", "hash, classes and architecture are right")
+
+
 def _whole_record(path: Path) -> WeightRecord:
+    from finetune.networks.weights import check_architecture
     from finetune.weight_record import check_record, read_record
 
     record = read_record(path)
     if record is None:
         raise ModelError(f"{path} has no weight record. Give the pretrained.safetensors of a 'finetune pretrain'.")
     check_record(path, record)
+    check_architecture(path, record)
     return record
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,12 +61,14 @@ def _from_file(name: str, value: Any, folder: Path) -> Any:
     return str(folder / value) if is_file_of_weights(name, value) else value
 
 
-def to_toml(config: RunConfig, command: str = "run") -> str:
+def to_toml(config: RunConfig, command: str = "run", said: Sequence[str] = ()) -> str:
     """Return the resolved configuration as TOML that ``read_file`` reads back to the same run, paths absolute.
 
-    ``command`` is that of finetune's own commands which it is for.
+    ``command`` is that of finetune's own commands which it is for, and ``said`` are words that repeat the run beside
+    the file.
     """
-    lines = [f"# Everything that decided this run; repeat it with: finetune {command} --config THIS_FILE"]
+    words = shlex.join(("finetune", command, "--config", "THIS_FILE", *said))
+    lines = [f"# Everything that decided this run; repeat it with: {words}"]
     for name in FIELDS:
         value = getattr(config, name)
         if name in PATHS or is_file_of_weights(name, value):

@@ -44,6 +44,13 @@ def _says(group: Group, help_text: str, default: object = None, **more: object) 
     return Parameter(help=shown, group=group, **more)  # type: ignore[arg-type]
 
 
+_SMOOTHING = (
+    "Share of each answer, of single labels, that is spread over all of them, so that the network is never quite sure."
+)
+_DECAY = "Weight decay."
+_BATCH = "Pictures per training step."
+
+
 class _Pace(TypedDict, total=False):
     """What learns, and how, where it may have learned before."""
 
@@ -56,30 +63,9 @@ class _Pace(TypedDict, total=False):
         ),
     ]
     epochs: Annotated[int, _says(_TRAINING, "Epochs after unfreezing.", RunConfig.epochs)]
-    augment: Annotated[
-        Augmentation,
-        _says(
-            _TRAINING,
-            "How the other views differ: cut, mirrored and lit ('light'), as fastai's aug_transforms, by "
-            "TrivialAugment ('trivial'), or not at all.",
-            RunConfig.augment,
-        ),
-    ]
-    label_smoothing: Annotated[
-        float,
-        _says(
-            _TRAINING,
-            "Share of each answer, of single labels, that is spread over all of them, so that the network is never "
-            "quite sure.",
-            RunConfig.label_smoothing,
-        ),
-    ]
-    lr: Annotated[
-        float | Literal["find"],
-        _says(_TRAINING, "Highest learning rate, of the head while the body is frozen; 'find' measures it.", 0.003),
-    ]
-    weight_decay: Annotated[float, _says(_TRAINING, "Weight decay.", RunConfig.weight_decay)]
-    batch_size: Annotated[int, _says(_TRAINING, "Pictures per training step.", RunConfig.batch_size)]
+    label_smoothing: Annotated[float, _says(_TRAINING, _SMOOTHING, RunConfig.label_smoothing)]
+    weight_decay: Annotated[float, _says(_TRAINING, _DECAY, RunConfig.weight_decay)]
+    batch_size: Annotated[int, _says(_TRAINING, _BATCH, RunConfig.batch_size)]
 
 
 class _PaceFromScratch(TypedDict, total=False):
@@ -89,30 +75,9 @@ class _PaceFromScratch(TypedDict, total=False):
         str, _says(_NETWORK, "Network to train; see 'finetune list backbones'.", PRETRAINING["backbone"])
     ]
     epochs: Annotated[int, _says(_TRAINING, "Epochs; the best is kept.", PRETRAINING["epochs"])]
-    augment: Annotated[
-        Augmentation,
-        _says(
-            _TRAINING,
-            "How pictures differ from epoch to epoch: cut, mirrored and lit ('light'), as fastai's aug_transforms, by "
-            "TrivialAugment ('trivial'), or not at all.",
-            PRETRAINING["augment"],
-        ),
-    ]
-    label_smoothing: Annotated[
-        float,
-        _says(
-            _TRAINING,
-            "Share of each answer, of single labels, that is spread over all of them, so that the network is never "
-            "quite sure.",
-            PRETRAINING["label_smoothing"],
-        ),
-    ]
-    lr: Annotated[
-        float | Literal["find"],
-        _says(_TRAINING, "Highest learning rate, of all layers; 'find' measures it.", PRETRAINING["lr"]),
-    ]
-    weight_decay: Annotated[float, _says(_TRAINING, "Weight decay.", PRETRAINING["weight_decay"])]
-    batch_size: Annotated[int, _says(_TRAINING, "Pictures per training step.", PRETRAINING["batch_size"])]
+    label_smoothing: Annotated[float, _says(_TRAINING, _SMOOTHING, PRETRAINING["label_smoothing"])]
+    weight_decay: Annotated[float, _says(_TRAINING, _DECAY, PRETRAINING["weight_decay"])]
+    batch_size: Annotated[int, _says(_TRAINING, _BATCH, PRETRAINING["batch_size"])]
 
 
 class _OfPictures(TypedDict, total=False):
@@ -202,12 +167,25 @@ class _OfPictures(TypedDict, total=False):
 class _Shared(_OfPictures, total=False):
     """What can be said of every training."""
 
-    head: Annotated[Head, _says(_NETWORK, "New head: one linear layer, or fastai's of two layers.", RunConfig.head)]
+    head: Annotated[Head, _says(_NETWORK, "Head: one linear layer, or fastai's of two layers.", RunConfig.head)]
     image_size: Annotated[
         int, _says(_NETWORK, "Side of the square that the network sees, in pixels. [default: the backbone's]")
     ]
     crop_fraction: Annotated[
         float, _says(_NETWORK, "Share of a picture's shorter side that the network sees. [default: the backbone's]")
+    ]
+    augment: Annotated[
+        Augmentation,
+        _says(
+            _TRAINING,
+            "How pictures differ from view to view, or from epoch to epoch: cut, mirrored and lit ('light'), as "
+            "fastai's aug_transforms, by TrivialAugment ('trivial'), or not at all.",
+            RunConfig.augment,
+        ),
+    ]
+    lr: Annotated[
+        float | Literal["find"],
+        _says(_TRAINING, "Highest learning rate, the head's where layers differ; 'find' measures it.", 0.003),
     ]
     mix: Annotated[Mixing, _says(_TRAINING, "Blend pairs of pictures while training.", RunConfig.mix)]
     imbalance: Annotated[
@@ -275,7 +253,7 @@ class _Shared(_OfPictures, total=False):
         ),
     ]
     track: Annotated[tuple[Tracker, ...], _says(_RUN, "Follow the run in a tracker, repeatable.")]
-    seed: Annotated[int, _says(_RUN, "Seed of the split, the new head and the order of pictures.", RunConfig.seed)]
+    seed: Annotated[int, _says(_RUN, "Seed of the split, of new weights and of the order of pictures.", RunConfig.seed)]
     out: Annotated[Path, _says(_RUN, "Folder in which the run gets a folder of its own.", RunConfig.out)]
 
 

@@ -95,12 +95,8 @@ class RunConfig:
 PRETRAINING: Mapping[str, Any] = {
     "backbone": "resnet18_half",
     "epochs": 40,
-    "augment": "light",
     "label_smoothing": 0.1,
-    "lr": 0.003,
-    "optimizer": "AdamW",
     "weight_decay": 0.05,
-    "schedule": "OneCycleLR",
     "batch_size": 64,
 }
 """The defaults of a training from scratch, where they are not those of a run."""
@@ -111,8 +107,17 @@ FROM_SCRATCH: Mapping[str, Any] = {
     "weights": "none",
     "layer": None,
     "strategy": "scratch",
+    "freeze_epochs": RunConfig.freeze_epochs,
+    "views": RunConfig.views,
+    "unfreeze": None,
+    "unfrozen_lr": None,
+    "rate_span": RunConfig.rate_span,
+    "cache_gb": RunConfig.cache_gb,
     "calibration": "none",
     "abstain_at": None,
     "target": (),
+    "max_drop": RunConfig.max_drop,
 }
-"""What a training from scratch is, whatever a file or a recipe says: one network, whole, of random weights."""
+"""What a training from scratch is, whatever a file or a recipe says: one network, whole, of random weights.
+
+These are the options of a run that it does not have."""

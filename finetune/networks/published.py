@@ -23,6 +23,8 @@ MIRROR = "FINETUNE_WEIGHTS_DIR"
 """The variable that names a folder with weight files under their published names; empty is as if it were not set."""
 ATTEMPTS = 4
 """So many connections a download may take within one command, as long as each brings something."""
+_BYTES_PER_PARAMETER = 8  # the widest float that weights are published in
+_BYTES_BESIDE = 64 << 20  # statistics, names, and what else a publisher packs into the file
 
 
 def obtain(backbone: Backbone, weights: Weights, reporter: Reporter) -> tuple[Path, str]:
@@ -95,7 +97,8 @@ def _instead_of(path: Path) -> str:
 def _downloaded(backbone: Backbone, weights: Weights, reporter: Reporter) -> Path:
     path = place_of(weights)
     otherwise = f"put a copy at {path} or into the folder that {MIRROR} names, or give --weights FILE or --weights none"
-    file = Archive(path.name, size=0, sha256=weights.sha256, unpacked=None, otherwise=otherwise)
+    most = backbone.parameters * _BYTES_PER_PARAMETER + _BYTES_BESIDE
+    file = Archive(path.name, size=0, sha256=weights.sha256, unpacked=None, otherwise=otherwise, most=most)
     with _naming(backbone), writing_to(path.parent):
         fetch(weights.url, path, file, reporter, ATTEMPTS)
         size = path.stat().st_size

@@ -6,29 +6,27 @@ from pathlib import Path
 from typing import cast
 
 from finetune.errors import ModelError, PluginError
-from finetune.given_weights import architecture_of
+from finetune.given_weights import architecture_behind
 from finetune.networks.network import BackboneModel
 from finetune.plugins import load_function, load_plugins
 from finetune.run_folder import sha256_of
 from finetune.types import Backbone, Weights
-from finetune.weight_record import place_of, read_record
+from finetune.weight_record import carried, place_of
 
 
 def build(backbone: Backbone, image_size_px: int) -> BackboneModel:
     """Return the network that the record behind ``backbone.weights`` names, with random weights.
 
-    It is built by whoever registered that architecture. Raises ``ModelError`` for a file that is gone or damaged,
-    ``ConfigError`` for an architecture that nobody offers, and ``PluginError`` for one that is no other than this.
+    It is built by whoever registered that architecture. Raises ``ModelError`` for a file that is gone, damaged or of
+    an architecture that nobody offers, and ``PluginError`` for one that carries weights with a record itself.
     """
-    weights = backbone.weights
-    record = read_record(place_of(weights)) if weights else None
-    if record is None:
+    architecture = architecture_behind(backbone, load_plugins())
+    if architecture is None:
         raise PluginError(f"The backbone '{backbone.name}' is broken: there is no weight record behind it.")
-    architecture = architecture_of(record, load_plugins())
-    if architecture.name == backbone.name:
+    if carried(architecture):  # it would be looked for behind another record, and perhaps behind this one again
         raise PluginError(
-            f"The backbone '{backbone.name}' is broken: its weight record says that its architecture is itself. "
-            "Report it to the plugin's author."
+            f"The backbone '{backbone.name}' is broken: its weight record says that its architecture is "
+            f"'{architecture.name}', which is weights with a record itself. Report it to the plugin's author."
         )
     build_architecture = load_function(architecture.build, f"The backbone '{architecture.name}'")
     return cast(BackboneModel, build_architecture(architecture, image_size_px))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from finetune.errors import ModelError
 from finetune.networks.network import HEAD_PREFIX, Network, state_to_save
 from finetune.types import WeightRecord
-from finetune.weight_record import METADATA_KEY, check_content, from_text, sha256_of_tensors, to_text
+from finetune.weight_record import METADATA_KEY, check_content, from_text, reason_of, record_sha256, to_text
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 UNKNOWN_LICENCE = "unknown"
@@ -50,18 +50,24 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"{path} is damaged or no safetensors file: {reason}. Copy it again.") from error
+        raise ModelError(f"{path} is damaged or no safetensors file: {reason_of(error)}. Copy it again.") from error
 
 
 def _read_pickle(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of another's making fails in ways that no list foresees
+        if path.is_file() and _begins_as_safetensors(path):
+            raise ModelError(f"{path} is a safetensors file, and has to end in .safetensors. Rename it.") from error
         raise ModelError(
             f"{path} is not a file of plain weights: it is damaged, or holds Python objects, which are never loaded. "
             "Save model.state_dict(), best as .safetensors."
         ) from error
+
+
+def _begins_as_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"  # after the length of the header, in eight bytes
 
 
 def stated_licence(path: Path) -> str:
@@ -93,10 +99,11 @@ def record_bytes(network: Network, record: WeightRecord) -> bytes:
     """
     halved = {key: _in_half(key, parameter).cpu().contiguous() for key, parameter in _parameters(network)}
     content = save({**state_to_save(network), **halved})
-    complete = replace(record, sha256=sha256_of_tensors(content))
-    text, what = to_text(complete), f"the weights '{record.name}'"
-    check_content(content, from_text(text, what), what)
-    return _with_metadata(content, {"format": "pt", "licence": record.licence, METADATA_KEY: text})
+    what = f"the weights '{record.name}'"
+    as_read = from_text(to_text(replace(record, sha256="0" * 64)), what)  # which may have 1.0 where a 1 was given
+    complete = replace(as_read, sha256=record_sha256(content, as_read))
+    check_content(content, complete, what)
+    return _with_metadata(content, {"format": "pt", "licence": record.licence, METADATA_KEY: to_text(complete)})
 
 
 def in_half_precision(network: Network) -> None:

@@ -15,20 +15,24 @@ import torch
 from torch import Tensor
 
 from finetune.errors import ConfigError, ModelError
+from finetune.given_weights import architecture_of
 from finetune.intent import published_weights
 from finetune.networks.network import (
     HEAD_PREFIX,
     BackboneModel,
     Network,
+    build_backbone,
+    check_image_size,
     named_tensors,
     original_keys,
 )
 from finetune.networks.published import obtain
 from finetune.networks.weight_files import SUFFIXES, read_state, stated_licence
+from finetune.plugins import load_plugins
 from finetune.reporting import SILENT
 from finetune.run_folder import sha256_of
 from finetune.types import Backbone, Reporter, WeightRecord, Weights
-from finetune.weight_record import check_record, one_line, pretraining, read_record
+from finetune.weight_record import carried, check_record, one_line, pretraining, read_record, reason_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +78,10 @@ def _load_file(model: BackboneModel, backbone: Backbone, path: Path) -> WeightsU
         raise ConfigError(f"--weights {path}: there is no such file. Check the path, or give 'pretrained' or 'none'.")
     sha256, record = sha256_of(path), read_record(path) if path.suffix == ".safetensors" else None
     is_published = backbone.weights and backbone.weights.sha256 and sha256.startswith(backbone.weights.sha256)
-    if record and not is_published:
+    if record:
         _refuse_another(record, backbone, path)
         check_record(path, record)
-    _fill_body(model, backbone, read_state(path), str(path))
+    _fill_body(model, backbone, read_state(path), str(path), _ANOTHER if record else _OTHERWISE)
     if backbone.weights and is_published:
         return _published(backbone, backbone.weights, sha256)
     return _recorded(backbone, record, path, sha256) if record else _unrecorded(backbone, path, sha256)
@@ -111,6 +115,44 @@ def _published(backbone: Backbone, weights: Weights, sha256: str) -> WeightsUsed
     return WeightsUsed(name=weights.name, licence=weights.licence, sha256=sha256, note=note)
 
 
+# ── records ─────────────────────────────────────────────────────────────────────────────────────────
+
+_OF_THE_ARCHITECTURE = ("parameters", "family", "min_image_size_px", "image_size_multiple_px")
+_AGAIN = "Copy it again, or pretrain it anew."
+_ANOTHER = f"Its record names another network. {_AGAIN}"
+
+
+def check_architecture(path: Path, record: WeightRecord) -> None:
+    """Raise ``ModelError`` unless a record is right about its architecture: as it is registered, the tensors fit it.
+
+    Raises ``PluginError`` where the plugin that offers it is broken.
+    """
+    backbone = architecture_of(record, load_plugins(), path)
+    if carried(backbone):
+        raise ModelError(
+            f"The weight record of {path} says that its architecture is '{backbone.name}', which is weights with a "
+            f"record itself. {_AGAIN}"
+        )
+    for name in _OF_THE_ARCHITECTURE:
+        said, right = getattr(record, name), getattr(backbone, name)
+        if said != right:
+            raise ModelError(
+                f"The weight record of {path} says {name}={_shown(said)} of '{backbone.name}', which has "
+                f"{_shown(right)}. {_AGAIN}"
+            )
+    try:
+        check_image_size(backbone, record.image_size_px)
+    except ConfigError as error:
+        said = f"The weight record of {path} says image_size_px={record.image_size_px}"
+        raise ModelError(f"{said}: {error} {_AGAIN}") from error
+    model = build_backbone(backbone, record.image_size_px)
+    _fill_body(model, backbone, read_state(path), str(path), _ANOTHER)
+
+
+def _shown(fact: object) -> str:
+    return repr(one_line(fact)) if isinstance(fact, str) else str(fact)
+
+
 # ── a run's own weights ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -131,21 +173,23 @@ def load_network(network: Network, path: Path) -> None:
 # ── fitting ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fill_body(model: BackboneModel, backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
+_OTHERWISE = "Choose the backbone that they were made for."
+
+
+def _fill_body(
+    model: BackboneModel, backbone: Backbone, state: dict[str, Tensor], source: str, remedy: str = _OTHERWISE
+) -> None:
     own = model.model.state_dict()
     keys = set(original_keys(model).values())
     body = {key: tensor for key, tensor in own.items() if key in keys}
     try:
         state = model.adapt_weights(dict(state))
     except (KeyError, ValueError, RuntimeError) as error:
-        problems = f"they cannot be adapted ({_one_line(error)})"
+        problems = f"they cannot be adapted ({reason_of(error)})"
     else:
         problems = _misfits(body, state, [key for key in state if key not in own and not key.startswith(HEAD_PREFIX)])
     if problems:
-        raise ModelError(
-            f"The weights in {source} do not fit the backbone '{backbone.name}': {problems}. "
-            "Choose the backbone that they were made for."
-        )
+        raise ModelError(f"The weights in {source} do not fit the backbone '{backbone.name}': {problems}. {remedy}")
     _copy(body, state)
 
 
@@ -180,7 +224,3 @@ def _copy(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         for key, tensor in tensors.items():
             if key in state:
                 tensor.copy_(state[key])
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

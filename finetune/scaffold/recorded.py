@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from packaging.utils import InvalidName, canonicalize_name
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from finetune import __version__
 from finetune.download import whole_folder, writing_to
-from finetune.errors import ConfigError, ModelError
-from finetune.plugins import OWN_DISTRIBUTION
+from finetune.errors import ConfigError
+from finetune.plugins import OWN_DISTRIBUTION, load_plugins
 from finetune.run_folder import sha256_of
 from finetune.scaffold.filling import fill
 from finetune.scaffold.licences import expression, refuse_unstated
@@ -43,13 +44,14 @@ def write_package(folder: Path, record: Path) -> Path:
 
     The folder's last component, without the prefix ``finetune-``, is the plugin's name and the backbone's. The same
     record is the same files, byte by byte. Raises as ``check_package`` does; ``ConfigError`` for a file that is not
-    there, has no record or states no licence, and ``ModelError`` for a record that is not whole.
+    there, does not end in .safetensors, has no record or states no licence, and ``ModelError`` for a record that is not
+    whole, or wrong about its architecture.
     """
     check_package(folder)
     stated = whole_record(record)
     words = {**identity(free_name(folder.name)), **_words(stated, sha256_of(record))}
     room = "apache" if words["licence_file"] == "LICENSE" else "notice"
-    with writing_to(folder.parent), whole_folder(folder) as unfinished:
+    with writing_to(folder.parent), whole_folder(folder, anew=True) as unfinished:
         fill(unfinished, "common", room, "recorded", words=words)
         shutil.copyfile(record, unfinished / words["module"] / f"{words['name']}.safetensors")
     return folder
@@ -60,6 +62,12 @@ def whole_record(path: Path) -> WeightRecord:
 
     Raises as ``write_package`` does.
     """
+    from finetune.networks.weights import check_architecture  # torch, which 'check_package' is asked before
+
+    if path.suffix != ".safetensors":
+        raise ConfigError(
+            f"{path} does not end in .safetensors; give the pretrained.safetensors of a 'finetune pretrain'."
+        )
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file. {_NEXT}")
     record = read_record(path)
@@ -67,6 +75,7 @@ def whole_record(path: Path) -> WeightRecord:
         raise ConfigError(f"{path} holds weights, and no record of what they are. {_NEXT}")
     check_record(path, record)
     refuse_unstated(record.licence, str(path))
+    check_architecture(path, record)
     return record
 
 
@@ -89,18 +98,21 @@ def _words(record: WeightRecord, sha256: str) -> dict[str, str]:
 
 
 def _requirements(record: WeightRecord) -> Iterator[str]:
-    """Yield finetune as it is here, and the distribution that offers the architecture, as it was there."""
+    """Yield finetune and the distribution that offers the architecture, both as they are here.
+
+    Whoever wrote the record has no say in what is installed.
+    """
     yield f"{OWN_DISTRIBUTION}>={__version__}"
-    if record.offered_by == OWN_DISTRIBUTION:
+    owner = load_plugins().owner("backbone", record.architecture)
+    if owner.distribution == OWN_DISTRIBUTION:
         return
     try:
-        name = canonicalize_name(record.offered_by, validate=True)
-    except InvalidName as error:
-        raise ModelError(
-            f"The record says that '{record.offered_by}' offers its architecture; that is no name."
+        yield f"{canonicalize_name(owner.distribution)}>={Version(owner.version).public}"
+    except InvalidVersion as error:
+        raise ConfigError(
+            f"'{record.architecture}' comes from {owner.distribution} {owner.version}, which is no version that a "
+            "package can require. Install that distribution again."
         ) from error
-    version = record.versions.get(record.offered_by)
-    yield f"{name}>={version}" if version else name
 
 
 def _quoted(text: str) -> str:

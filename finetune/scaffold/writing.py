@@ -33,7 +33,7 @@ def write_plugin(name: str, kind: Kind, parent: Path) -> Path:
     name = free_name(name)
     folder = parent / name
     refuse_existing(folder, "Choose another name, or another place with --out DIR.")
-    with writing_to(parent), whole_folder(folder) as unfinished:
+    with writing_to(parent), whole_folder(folder, anew=True) as unfinished:
         fill(unfinished, "common", "apache", "module", kind, words=_words(name, kind))
     return folder
 

@@ -55,6 +55,8 @@ class Published:
     def _send(self, handler: http.server.BaseHTTPRequestHandler, body: bytes, begin: int) -> None:
         handler.send_response(http.HTTPStatus.PARTIAL_CONTENT if begin else http.HTTPStatus.OK)
         handler.send_header("Content-Length", str(len(body)))
+        if begin:
+            handler.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{begin + len(body)}")
         handler.end_headers()
         with contextlib.suppress(ConnectionError):  # whoever asked may have gone
             if self.hold_after is not None:

@@ -91,13 +91,13 @@ class RunResult:
 class Pretrained:
     """What a pretraining came to: the weight record, and how good the network in it is.
 
-    ``record`` is the file, of ``record_bytes`` bytes, ``sha256`` the hash of its tensors, ``package`` the folder of the
-    plugin that carries it, None where none was asked for. ``value`` is the headline ``metric`` on the validation
-    pictures of the network as it is in the file, ``interval`` its 95 % interval, ``full_precision_value`` the same
-    metric before rounding; ``scores`` are all metrics, ``test_scores`` those on the test part, empty where there is
-    none. ``best_epoch`` of ``epochs`` was best by the ``monitor`` metric, and is kept. ``backbone`` is the
-    architecture, with its ``parameters``; ``licence`` is of the weights. ``seconds`` are wall-clock, per stage and
-    ``total``.
+    ``record`` is the file, of ``record_bytes`` bytes, ``sha256`` the hash of its tensors and facts, ``package`` the
+    folder of the plugin that carries it, None where none was asked for. ``value`` is the headline ``metric`` on the
+    validation pictures of the network as it is in the file, ``interval`` its 95 % interval, ``full_precision_value``
+    the same metric before rounding; ``scores`` are all metrics, ``test_scores`` those on the test part, empty where
+    there is none. ``best_epoch`` of ``epochs`` was best by the ``monitor`` metric; ``kept`` says whether it is in the
+    file ("best epoch"), or an average of the weights that was better ("average"). ``backbone`` is the architecture,
+    with its ``parameters``; ``licence`` is of the weights. ``seconds`` are wall-clock, per stage and ``total``.
     """
 
     run: Path
@@ -117,6 +117,7 @@ class Pretrained:
     monitor: str
     best_epoch: int
     epochs: int
+    kept: str
     dataset: str
     backbone: str
     parameters: int

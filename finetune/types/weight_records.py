@@ -16,7 +16,8 @@ class WeightRecord:
     trained with (see ``Backbone``). ``labels`` are the classes of its head, in order, and ``head`` its kind.
     ``licence`` is of the weights, ``dataset_licence`` of the pictures; ``fingerprint`` tells their content.
     ``metrics`` are of the validation pictures, by the tensors as they are in the file. ``command`` made it, with
-    ``versions`` of what shaped it. ``sha256`` is of the tensors: their names, types, shapes and bytes.
+    ``versions`` of what shaped it. ``sha256`` is of the tensors (their names, types, shapes and bytes)
+    and of all that is said here.
     """
 
     name: str

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 
 from cells import Found
 from report import table
 from scipy.stats import t
-from surroundings import machine
+from surroundings import command, machine
 from ways import PAIRS, WAYS
 
 
-def heading(results: Sequence[Found], minutes: float) -> str:
-    """Return what has to be known to read the tables; ``minutes`` passed while they came to be, this time."""
+def heading(results: Sequence[Found], minutes: float, entry: str) -> str:
+    """Return what has to be known to read the tables: ``minutes`` passed this time while ``entry`` made them."""
     dates = sorted({found.date for found in results})
     seeds = len({found.cell.seed for found in results})
     told = {found.cell.way: found.cell.options for found in results}
@@ -22,7 +23,7 @@ def heading(results: Sequence[Found], minutes: float) -> str:
         (
             f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, {len(results)} runs, {seeds} seed(s), "
             f"{spent:.1f} minutes of runs, of which some go side by side; this time {minutes:.1f} minutes passed. "
-            f"{machine()}\n",
+            f"{machine()}\n\n`{command(entry, [_shown(word) for word in sys.argv[1:]])}`\n",
             *(f"- {way}: {', '.join(f'{name} {_shown(value)}' for name, value in told[way].items())}" for way in told),
         )
     )

@@ -97,7 +97,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", default="starter", help="network to start from (default starter)")
     parser.add_argument("--weights", default="pretrained", help="file of weights, if others than it comes with")
     parser.add_argument("--jobs", type=int, default=cores(), help="runs at a time (default: one to a core)")
-    parser.add_argument("--out", type=Path, default=Path("runs/starter"), help="folder for tables and results")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-starter"), help="folder for tables and results")
     asked = parser.parse_args()
     if min(asked.seeds, asked.jobs) < 1 or asked.epochs < FEWEST_EPOCHS:
         parser.error(f"--seeds and --jobs have to be at least 1, --epochs at least {FEWEST_EPOCHS}")
@@ -120,7 +120,9 @@ def write(results: Sequence[Found], out: Path, minutes: float) -> None:
     """Print the tables, and write them."""
     used = [f"{photos.name}: {photos.train} of each class to train on, {photos.valid} to choose by" for photos in SETS]
     said = f"{'; '.join(used)}; the sets' own validation or test part judges the exported file."
-    content = "\n\n".join((heading(results, minutes), said, *tables(results, "photos")))
+    content = "\n\n".join(
+        (heading(results, minutes, "python tests/bench/starter.py"), said, *tables(results, "photos"))
+    )
     say(content, to=sys.stdout)
     (out / TABLES).write_text(content + "\n", encoding="utf-8")
     say(f"\n{out / TABLES}, {out / RESULTS}")

@@ -21,9 +21,14 @@ def heading(sections: Sequence[Section], arguments: Sequence[str]) -> str:
     measurements = [found for section in sections for found in section.measurements]
     dates = sorted({found.date for found in measurements}) or ["no date"]
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    told = command(ENTRY, arguments)
+    return f"{when}, {len(measurements)} processes, each of its own, one after the other. {machine()}\n\n`{told}`"
+
+
+def command(entry: str, arguments: Sequence[str]) -> str:
+    """Return the command line that was typed, with the settings that change the figures."""
     settings = [f"{name}={os.environ[name]}" for name in THREADS if name in os.environ]
-    command = " ".join([*settings, ENTRY, *arguments])
-    return f"{when}, {len(measurements)} processes, each of its own, one after the other. {machine()}\n\n`{command}`"
+    return " ".join([*settings, entry, *arguments])
 
 
 def machine() -> str:

@@ -115,7 +115,13 @@ def write(results: Sequence[Found], asked: argparse.Namespace, minutes: float) -
         f"Of each breed, {HELD_OUT} held-out pictures judge the exported file and {CHOOSING} others choose the epoch, "
         "the same in every run; the seed picks what is trained on."
     )
-    content = "\n\n".join((heading(results, minutes), said, *tables(results, "trained on, per breed")))
+    content = "\n\n".join(
+        (
+            heading(results, minutes, "python tests/bench/transfer_demo.py"),
+            said,
+            *tables(results, "trained on, per breed"),
+        )
+    )
     say(content, to=sys.stdout)
     (asked.out / TABLES).write_text(content + "\n", encoding="utf-8")
     figure = asked.plot or asked.out / PLOT

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.types import WeightRecord
-from finetune.weight_record import METADATA_KEY, sha256_of_tensors, to_text
+from finetune.weight_record import METADATA_KEY, record_sha256, to_text
 
 RECORD = WeightRecord(
     name="dogs-resnet18_half",
@@ -61,8 +61,13 @@ def content(metadata: dict[str, Any] | None = None, tensors: dict[str, tuple[str
 
 
 def whole(**facts: Any) -> WeightRecord:
-    """Return the record, with other facts and the hash of the tensors, as it would be written."""
-    return replace(RECORD, **{"sha256": sha256_of_tensors(content()), **facts})
+    """Return the record, with other facts and the hash of them and of the tensors, as it would be written."""
+    return hashed(replace(RECORD, **facts)) if "sha256" not in facts else replace(RECORD, **facts)
+
+
+def hashed(record: WeightRecord, tensors: bytes | None = None) -> WeightRecord:
+    """Return a record with the hash that is right of it and a file's content, by default that of ``content()``."""
+    return replace(record, sha256=record_sha256(content() if tensors is None else tensors, record))
 
 
 def write(path: Path, text: str | None = None, **facts: Any) -> Path:

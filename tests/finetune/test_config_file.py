@@ -297,6 +297,12 @@ def test_a_relative_weight_file_is_written_with_its_whole_path() -> None:
     assert f'weights = "{Path.cwd()}/body.pth"' in to_toml(RunConfig(weights="body.pth"))
 
 
+def test_a_file_says_what_repeats_the_run_beside_it() -> None:
+    first, _ = to_toml(RunConfig(), "pretrain", ("--licence", "my own")).split("\n", 1)
+
+    assert first.endswith(": finetune pretrain --config THIS_FILE --licence 'my own'")
+
+
 @pytest.mark.parametrize("command", ["run", "pretrain"])
 def test_a_file_says_which_command_repeats_it(command: str) -> None:
     assert (

@@ -205,20 +205,25 @@ def test_a_damaged_file_is_refused_before_anything_is_read(option: str, record: 
         said(**{option: record})
 
 
-def test_an_architecture_that_nobody_offers_is_refused_with_who_did(tmp_path: Path) -> None:
-    path = write(tmp_path / "dogs.safetensors", architecture="resnet18_hlf", offered_by="finetune-nine")
+@pytest.mark.parametrize(
+    ("owner", "missing"),
+    [("finetune-nine", "finetune-nine where you trust it, or a newer one"), ("finetune", "a newer finetune")],
+)
+def test_an_architecture_that_nobody_offers_is_refused_with_what_to_install(
+    owner: str, missing: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "dogs.safetensors", architecture="resnet18_hlf", offered_by=owner)
 
-    text = refusal(weights=str(path))
-
-    assert text.startswith("Unknown backbone 'resnet18_hlf'. Did you mean 'resnet18_half'?")
-    assert text.endswith(
-        "The weights 'dogs-resnet18_half' were made with it when finetune-nine offered it; install that."
+    with pytest.raises(ModelError) as caught:
+        said(weights=str(path))
+    assert str(caught.value) == (
+        f"The weight record of {path} says that its architecture is 'resnet18_hlf' of {owner}, and nobody offers that "
+        f"here. Install {missing}; see 'finetune plugins'."
     )
 
 
 def test_a_size_in_a_record_that_no_run_may_have_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "dogs.safetensors", image_size_px=9999)
 
-    assert refusal(backbone=str(path), weights="none") == (
-        "--image-size 9999 is not allowed; give a whole number of pixels from 16 to 4096."
-    )
+    with pytest.raises(ModelError, match="its image_size_px is not what --image-size may be"):
+        said(backbone=str(path), weights="none")

@@ -49,14 +49,14 @@ def test_a_pretraining_has_defaults_of_its_own(tmp_path: Path) -> None:
     config = discover_pretraining({"data": tmp_path}).config
 
     assert {name: getattr(config, name) for name in PRETRAINING} == PRETRAINING
-    assert (config.backbone, config.seed) == (RunConfig.backbone, RunConfig.seed)
+    assert (config.backbone, config.seed) == ("resnet18_half", RunConfig.seed)
 
 
 def test_a_recipe_for_transferring_counts_for_the_pictures_alone() -> None:
     config = said()
 
     assert (config.image_size, config.valid_share) == (48, 0.3)
-    assert (config.epochs, config.lr, config.backbone) == (PRETRAINING["epochs"], PRETRAINING["lr"], RunConfig.backbone)
+    assert (config.epochs, config.lr, config.backbone) == (PRETRAINING["epochs"], RunConfig.lr, PRETRAINING["backbone"])
 
 
 def test_a_recipe_from_scratch_counts_in_full_but_for_what_is_fixed() -> None:

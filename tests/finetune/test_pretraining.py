@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from finetune.networks.network import Network
 from finetune.preparation import prepare
 from finetune.record_writing import command_of
 from finetune.records import versions
+from finetune.training.history import Epoch
+from finetune.training.journal import Outcome
 from finetune.types import Pretrained
 from finetune.weight_record import check_record, read_record
 
@@ -139,7 +142,7 @@ def test_the_best_epoch_is_kept(made: Made) -> None:
     epochs = [dict(zip(header, line, strict=True)) for line in lines]
     best = max(epochs, key=lambda epoch: (float(epoch["accuracy"]), -float(epoch["valid_loss"])))
 
-    assert (made.result.best_epoch, made.result.epochs) == (int(best["epoch"]), 4)
+    assert (made.result.best_epoch, made.result.epochs, made.result.kept) == (int(best["epoch"]), 4, "best epoch")
     assert made.result.full_precision_value == float(best["accuracy"])
     assert {epoch["phase"] for epoch in epochs} == {"from scratch"}
 
@@ -166,14 +169,13 @@ def test_the_command_repeats_what_was_said_and_of_paths_the_last_name() -> None:
         "group_pattern": "/home/(.*)",
         "skip_missing": True,
         "data": "/home/me/my pets.csv",
-        "backbone": "/home/me/old.safetensors",
         "out": "/home/me/runs",
         "licence": "CC0-1.0",
     }
 
-    assert command_of(options, Path("/home/me/pets.toml")) == (
-        "finetune pretrain --config pets.toml --data 'my pets.csv' --label-col 'is cat' --label-col 'is dog' "
-        "--group-pattern '/home/(.*)' --skip-missing --backbone old.safetensors --lr 0.1 --licence CC0-1.0"
+    assert command_of(options) == (
+        "finetune pretrain --data 'my pets.csv' --label-col 'is cat' --label-col 'is dog' "
+        "--group-pattern '/home/(.*)' --skip-missing --lr 0.1 --licence CC0-1.0"
     )
 
 
@@ -187,13 +189,17 @@ def test_a_place_that_is_here_goes_by_its_name(tmp_path: Path, monkeypatch: pyte
 # ── what is told ────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_there_is_no_word_of_a_probe(made: Made) -> None:
+    assert not [note for note in made.said if "probe" in note]
+
+
 def test_few_pictures_are_told_with_numbers_and_what_to_do_instead(made: Made) -> None:
     (note,) = (note for note in made.said if "few to pretrain on" in note)
 
     assert note == (
         "24 training pictures of 2 classes are few to pretrain on: ImageNet-1k has 1.28 million of 1000 classes, and "
         "CIFAR-10, a small set for this, 50 000 of 10. With so few, a network that starts from published weights is "
-        f"usually better: finetune run --data {made.pictures}"
+        f"usually better: finetune run --data {made.pictures} --valid-share 0.25 --test-share 0.25"
     )
     assert note in made.result.notes
 
@@ -301,6 +307,7 @@ def test_a_package_carries_the_record_under_the_licence_that_was_given(pictures:
     assert (result.package, result.licence, record.licence) == (tmp_path / "finetune-mine", "CC-BY-4.0", "CC-BY-4.0")
     assert carried.read_bytes() == result.record.read_bytes()
     assert record.command.endswith("--licence CC-BY-4.0")
+    assert (result.run / "config.toml").read_text().split("\n")[0].endswith("THIS_FILE --licence CC-BY-4.0")
 
 
 # ── from another record ─────────────────────────────────────────────────────────────────────────────
@@ -317,7 +324,8 @@ def test_a_record_as_backbone_is_its_architecture_with_random_weights(made: Made
     assert record is not None
     assert (record.architecture, record.image_size_px) == ("squeezenet1_1", 32)
     assert record.sha256 != made.record.sha256
-    assert "--backbone pretrained.safetensors" in record.command
+    assert " --backbone squeezenet1_1 --image-size 32 --crop-fraction " in record.command
+    assert "safetensors" not in record.command
 
 
 PLUGIN = """
@@ -343,3 +351,39 @@ def test_a_backbone_that_a_plugin_pretrained_is_its_architecture_as_well(
     assert (intent.backbone.name, intent.config.backbone) == ("squeezenet1_1", "squeezenet1_1")
     assert (intent.config.image_size, intent.config.crop_fraction) == (32, made.record.crop_fraction)
     assert intent.plugins.find_backbone("buzzing").image_size_px == 32
+
+
+PICTURES = """
+from finetune.hookspecs import hookimpl
+from finetune.types import DatasetSpec, Source
+
+
+@hookimpl
+def finetune_register_datasets(register):
+    here = Source(name="here", summary="", accepts_data=True)
+    register(DatasetSpec(name="clovers", summary="", sources=(here,), load="finetune.builtin.folder:load"))
+"""
+
+
+def test_a_record_names_the_version_of_whoever_offered_its_pictures(
+    made: Made, install: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(install("clovers", PICTURES))
+    monkeypatch.setenv("FINETUNE_PLUGINS", "clovers")
+
+    result = pretrain(made.pictures, tmp_path, plugin="clovers")
+
+    record = read_record(result.record)
+    assert record is not None
+    assert record.versions["finetune_clovers"] == "1.2"
+
+
+@pytest.mark.parametrize(("reached", "kept"), [(0.5, "best epoch"), (0.75, "average")])
+def test_an_average_that_was_better_is_what_was_kept(reached: float, kept: str) -> None:
+    scores = {"phase": "p", "train_loss": 1.0, "valid_loss": 1.0, "lr": 0.1, "seconds": 1.0}
+    history = [Epoch(**scores, epoch=number, score=score) for number, score in ((1, 0.25), (2, 0.5), (3, 0.5))]
+    trainer = SimpleNamespace(history=history, objective=SimpleNamespace(merit=float, monitor="accuracy"))
+
+    found = pretraining._of_training(trainer, Outcome(scores={"p": reached}, kept="p"))  # type: ignore[arg-type]
+
+    assert found == {"monitor": "accuracy", "best_epoch": 2, "epochs": 3, "kept": kept}

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 
 import finetune
-from finetune import pretraining
-from finetune.errors import ConfigError
+from finetune import pretraining, record_writing
+from finetune.errors import ConfigError, ResourceError
 from finetune.types import Pretrained
+from finetune.weight_record import read_record
 
+from .conftest import Notes
 from .test_resuming import EndAt, EndedError
 
 OPTIONS: dict[str, Any] = {
@@ -84,6 +86,83 @@ def test_it_has_no_record_before_that_is_proven_and_proves_it_when_it_goes_on(en
     assert go_on(ended).record.read_bytes() == ended.record
 
 
+def test_a_licence_that_is_said_anew_is_that_of_the_command_as_well(ended: Ended) -> None:
+    record = read_record(go_on(ended, licence="MIT").record)
+
+    assert record is not None
+    assert (record.licence, record.command[-13:]) == ("MIT", "--licence MIT")
+    assert "CC0" not in record.command
+
+
+def broken(where: str, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a pretraining end before or after it calls a function of ``pretraining``, or moves its record."""
+    owner, name = (record_writing.run_folder, at) if at == "sync_folder" else (pretraining, at)
+    carried_out = getattr(owner, name)
+
+    def breaking(*given: Any) -> None:
+        if where == "after":
+            carried_out(*given)
+        raise EndedError
+
+    monkeypatch.setattr(owner, name, breaking)
+
+
+def test_wherever_it_ended_after_training_it_ends_with_the_same_record_and_package(
+    ended: Ended, tmp_path: Path
+) -> None:
+    places = [("before", "sync_folder"), ("before", "score_test_part"), ("before", "write_package")]
+    for where, at in [*places, ("after", "write_package"), ("before", "_result")]:
+        with pytest.MonkeyPatch.context() as patched:
+            broken(where, at, patched)
+            with pytest.raises(EndedError):
+                go_on(ended, package=tmp_path / "mine")
+
+    result = go_on(ended)
+
+    assert result.package == tmp_path / "mine"
+    assert result.record.read_bytes() == ended.record
+    assert (tmp_path / "mine" / "finetune_mine" / "mine.safetensors").read_bytes() == ended.record
+    assert json.loads((ended.run / "run.json").read_text())["status"] == "done"
+
+
+def test_a_package_that_cannot_be_written_leaves_the_weights_and_two_ways_on(
+    ended: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Path) -> None:
+        raise ResourceError("No room.")
+
+    monkeypatch.setattr(pretraining, "write_package", failing)
+    with pytest.raises(ResourceError) as caught:
+        go_on(ended, package=tmp_path / "mine")
+
+    record = ended.run / "pretrained.safetensors"
+    assert record.read_bytes() == ended.record
+    assert str(caught.value) == (
+        f"No room. The weights are done: {record}. For a package of them: finetune pretrain --resume {ended.run} "
+        f"--package OTHER, or finetune plugins new NAME --kind backbone --from {record}"
+    )
+
+
+def test_what_was_said_when_it_was_begun_is_not_said_again(ended: Ended) -> None:
+    notes = Notes()
+    go_on(ended, reporter=notes)
+
+    assert not [note for note in notes.said if "random weights" in note or "few to pretrain on" in note]
+
+
+def test_a_package_of_another_record_is_refused(ended: Ended, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "finetune_mine").mkdir(parents=True)
+    (tmp_path / "mine" / "finetune_mine" / "mine.safetensors").write_bytes(ended.record[:-1] + b"?")
+    (ended.run / "pretrained.safetensors").write_bytes(ended.record)
+
+    assert refusal(ended, package=tmp_path / "mine").startswith(f"{tmp_path / 'mine'} exists already.")
+
+
+@pytest.mark.parametrize("option", ["target", "max_drop", "cache_gb"])
+def test_options_of_a_run_are_refused_when_it_goes_on_as_well(ended: Ended, option: str) -> None:
+    assert f"--{option.replace('_', '-')} is for networks that have learned before" in refusal(ended, **{option: 0.1})
+
+
 def test_a_package_may_be_asked_for_later(ended: Ended, tmp_path: Path) -> None:
     result = go_on(ended, package=tmp_path / "mine")
 
@@ -140,4 +219,4 @@ def test_what_is_left_to_do_is_kept_of_the_time_there_is(ended: Ended, monkeypat
 
     assert result.epochs < OPTIONS["epochs"]
     assert result.record.exists()
-    assert "Training was ended for the time that export and proof take (--max-minutes 10)." in result.notes
+    assert "Training was ended for what comes after training (--max-minutes 10)." in result.notes

@@ -6,16 +6,19 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from finetune import reverification
 from finetune.errors import ConfigError, DataError, ModelError
 from finetune.reporting import SILENT
 from finetune.reverification import Recheck, verify_again
-from finetune_export import model_file
+from finetune_export import Predictor, model_file
+from finetune_export.contract import PluginOrigin
 
 
 def read_json(path: Path) -> Any:
@@ -206,6 +209,22 @@ def test_a_model_that_answers_unlike_the_weights_of_its_run_is_refused(trained: 
 
     with pytest.raises(ModelError, match=r"model\.onnx answers differently from the network in "):
         verified(tmp_path / "run" / "model.onnx")
+
+
+def test_a_backbone_of_a_plugin_that_is_gone_is_named_with_the_plugin(
+    trained: Any, moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaves = PluginOrigin(
+        distribution="finetune-leaves", version="0.1.0", licence="MIT", origin="", used_for=("backbone leaves",)
+    )
+    predictor = Predictor(trained.model)
+    monkeypatch.setattr(predictor, "contract", replace(predictor.contract, plugins=(leaves,)))
+    monkeypatch.setattr(reverification, "Predictor", lambda _: predictor)
+    config = (moved / "config.toml").read_text()
+    (moved / "config.toml").write_text(re.sub("^backbone = .*", 'backbone = "leaves"', config, flags=re.MULTILINE))
+
+    with pytest.raises(ConfigError, match=r"backbone 'leaves' of finetune-leaves 0\.1\.0, which is not at hand"):
+        verified(trained.model, run=moved, data=trained.pictures)
 
 
 def test_a_file_that_the_run_did_not_verify_is_refused(trained: Any, tmp_path: Path) -> None:

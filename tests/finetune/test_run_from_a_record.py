@@ -75,8 +75,8 @@ def test_the_model_prepares_pictures_as_the_record_says(started: Started) -> Non
 
 def test_the_user_is_told_what_the_weights_were_pretrained_on(started: Started) -> None:
     assert (
-        f"resnet18_half starts from {started.record}: pretrained on dogs (1200 pictures of 3 classes, accuracy 93.1%), "
-        "licence CC-BY-4.0."
+        f"resnet18_half starts from {started.record}: pretrained on dogs: kinds (1200 pictures of 3 classes, accuracy "
+        "93.1%), licence CC-BY-4.0."
     ) in started.notes
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+import tracemalloc
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetune.builtin.folder import LOCAL as FOLDER
+from finetune.builtin.table.loading import LOCAL as TABLE
 from finetune.errors import ModelError
 from finetune.types import WeightRecord
 from finetune.weight_record import (
@@ -23,11 +27,13 @@ from finetune.weight_record import (
     from_text,
     pretraining,
     read_record,
-    sha256_of_tensors,
+    record_sha256,
     to_text,
 )
 
-from .recording import RECORD, TENSORS, content, whole, write
+from .recording import RECORD, TENSORS, content, hashed, whole, write
+
+AGAIN = "Copy it again, or pretrain it anew."
 
 
 @pytest.fixture
@@ -72,9 +78,28 @@ def test_only_the_header_is_read(path: Path) -> None:
     assert read_record(path) == whole()
 
 
-def test_the_hash_is_of_the_tensors_alone() -> None:
-    assert sha256_of_tensors(content({"licence": "MIT"})) == sha256_of_tensors(content())
-    assert sha256_of_tensors(content(tensors=dict(reversed(TENSORS.items())))) != sha256_of_tensors(content())
+def test_the_hash_is_of_the_tensors_and_of_no_other_metadata() -> None:
+    assert record_sha256(content({"licence": "MIT"}), RECORD) == record_sha256(content(), RECORD)
+    assert record_sha256(content(tensors=dict(reversed(TENSORS.items()))), RECORD) != record_sha256(content(), RECORD)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"labels": ("collie", "pug", "beagle")},
+        {"labels": ("pug", "collie", "Käfer 甲")},
+        {"licence": "MIT"},
+        {"dataset": "cats"},
+        {"mean": (0.5, 0.5, 0.5)},
+        {"metrics": {"accuracy": 0.999, "f1": 0.9}},
+    ],
+    ids=["renamed", "reordered", "licence", "dataset", "preprocessing", "metrics"],
+)
+def test_a_fact_that_was_changed_afterwards_is_found(path: Path, facts: dict[str, Any]) -> None:
+    record = read_record(write(path, sha256=whole().sha256, **facts))
+
+    assert record
+    assert refused(path, record).startswith(f"{path} is damaged or was changed: the SHA-256 of its tensors and facts ")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +108,7 @@ def test_the_hash_is_of_the_tensors_alone() -> None:
 def test_another_name_type_or_shape_is_another_hash(other: dict[str, Any]) -> None:
     here = {"conv.weight": ("F16", (4, 3))}
 
-    assert sha256_of_tensors(content(tensors=other)) != sha256_of_tensors(content(tensors=here))
+    assert record_sha256(content(tensors=other), RECORD) != record_sha256(content(tensors=here), RECORD)
 
 
 def test_reading_a_record_loads_neither_numpy_nor_torch() -> None:
@@ -102,17 +127,17 @@ def test_one_flipped_byte_of_a_tensor_is_found(path: Path) -> None:
     path.write_bytes(damaged)
 
     assert record
-    found = sha256_of_tensors(bytes(damaged))
+    found = record_sha256(bytes(damaged), record)
     assert refused(path, record) == (
-        f"{path} is damaged: the SHA-256 of its tensors begins {found[:16]}, and its record says {record.sha256[:16]}. "
-        "Get the file again."
+        f"{path} is damaged or was changed: the SHA-256 of its tensors and facts begins {found[:16]}, and its record "
+        f"says {record.sha256[:16]}. Copy it again, or pretrain it anew."
     )
 
 
 @pytest.mark.parametrize("labels", [("collie", "pug"), ("collie", "pug", "Käfer", "beagle")], ids=["fewer", "more"])
 def test_a_record_with_other_labels_than_the_head_has_outputs_is_refused(path: Path, labels: tuple[str, ...]) -> None:
     assert refused(write(path, labels=labels), whole(labels=labels)) == (
-        f"{path} is damaged: its head has 3 outputs, and its record names {len(labels)} labels. Get the file again."
+        f"{path} is damaged: its head has 3 outputs, and its record names {len(labels)} labels. {AGAIN}"
     )
 
 
@@ -120,14 +145,14 @@ def test_a_record_of_a_file_without_a_head_is_refused(path: Path) -> None:
     body = content(tensors={"conv.weight": ("F16", (4, 3))})
     path.write_bytes(body)
 
-    assert "its head has 0 outputs" in refused(path, whole(sha256=sha256_of_tensors(body)))
+    assert "its head has 0 outputs" in refused(path, hashed(RECORD, body))
 
 
 def test_of_a_head_of_two_layers_the_last_one_counts(path: Path) -> None:
     head = {"head.classifier.2.weight": ("F16", (512, 8)), "head.classifier.10.weight": ("F16", (3, 512))}
     path.write_bytes(content(tensors=head))
 
-    check_record(path, whole(sha256=sha256_of_tensors(path.read_bytes())))
+    check_record(path, hashed(RECORD, path.read_bytes()))
 
 
 @pytest.mark.parametrize("kept", [0, 7, 8, 100, -1], ids=["empty", "length", "no-header", "header", "last-byte"])
@@ -159,12 +184,34 @@ def test_a_header_that_is_none_is_refused(path: Path, header: bytes, problem: st
     assert problem in refused(path, whole())
 
 
-def test_a_header_longer_than_safetensors_reads_is_refused_before_it_is_read(path: Path) -> None:
+@pytest.mark.parametrize("size", [2**24 + 1, 100_000_001])
+def test_a_header_that_would_take_gigabytes_is_refused_before_it_is_read(path: Path, size: int) -> None:
     with path.open("wb") as file:
-        file.write((100_000_001).to_bytes(8, "little"))
+        file.write(size.to_bytes(8, "little"))
         file.truncate(200_000_000)  # sparse: it takes no room
 
-    assert "its header is not whole" in refused(path)
+    assert f"its header has {size} bytes, and at most 16777216 are read" in refused(path)
+    assert f"its header has {size} bytes, and at most 16777216 are read" in refused(path, whole())
+
+
+def test_a_file_is_held_against_its_record_without_being_in_memory(path: Path) -> None:
+    path.write_bytes(content(tensors={"conv.weight": ("F16", (2**14, 2**10))}))
+    tracemalloc.start()
+    try:
+        refused(path, whole())
+        assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 4
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_hash_of_many_blocks_is_the_documented_one() -> None:
+    tensor = content(tensors={"conv.weight": ("F16", (3, 2**19 + 1))})
+    facts = {name: fact for name, fact in asdict(RECORD).items() if name != "sha256"}
+    told = (
+        json.dumps(facts, sort_keys=True).encode() + b'["conv.weight", "F16", [3, 524289]]' + tensor[-6 * (2**19 + 1) :]
+    )
+
+    assert record_sha256(tensor, RECORD) == hashlib.sha256(told).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -200,7 +247,13 @@ def test_a_text_that_is_no_record_is_refused(path: Path, text: str) -> None:
 
 def test_a_record_that_says_something_twice_is_refused(path: Path) -> None:
     assert refused(write(path, '{"schema": 1, "name": "a", "name": "b"}')) == (
-        f'The weight record of {path} is damaged: key "name" occurs twice. Get the file again.'
+        f'The weight record of {path} is damaged: key "name" occurs twice. Copy it again, or pretrain it anew.'
+    )
+
+
+def test_a_record_that_lacks_something_is_refused_with_its_name_alone(path: Path) -> None:
+    assert refused(write(path, '{"schema": 1, "name": "a"}')) == (
+        f'The weight record of {path} is damaged: its key "architecture" is missing. {AGAIN}'
     )
 
 
@@ -208,7 +261,7 @@ def test_ten_megabytes_of_record_are_refused(path: Path) -> None:
     text = said(command="x" * 10_000_000)
 
     assert refused(write(path, text)) == (
-        f"The weight record of {path} has {len(text)} characters; at most 4194304 are allowed. Get the file again."
+        f"The weight record of {path} has {len(text)} characters; at most 4194304 are allowed. {AGAIN}"
     )
 
 
@@ -220,15 +273,22 @@ def test_ten_megabytes_of_record_are_refused(path: Path) -> None:
         ({"labels": []}, "its labels is not a list of names"),
         ({"labels": ["pug", "pug"]}, "its labels is not a list of names"),
         ({"labels": ["pug", ""]}, "its labels is not a list of names"),
-        ({"image_size_px": 0}, "its image_size_px is not a number of pixels"),
+        ({"image_size_px": 0}, "its image_size_px is not what --image-size may be"),
+        ({"image_size_px": 10**6}, "its image_size_px is not what --image-size may be"),
+        ({"min_image_size_px": 4097}, "its min_image_size_px is not a number of pixels up to 4096"),
+        ({"image_size_multiple_px": 10**6}, "its image_size_multiple_px is not a number of pixels up to 4096"),
         ({"parameters": -1}, "its parameters is not a count"),
-        ({"crop_fraction": 0}, "its crop_fraction is not a share of a picture"),
+        ({"parameters": 10**400}, "its parameters is not a count"),
+        ({"train_images": 2**63}, "its train_images is not a count"),
+        ({"crop_fraction": 0}, "its crop_fraction is not what --crop-fraction may be"),
+        ({"crop_fraction": 0.05}, "its crop_fraction is not what --crop-fraction may be"),
+        ({"seed": -1}, "its seed is not what --seed may be"),
         ({"mean": [0, 0, 123.7]}, "its mean is not within 0 and 1"),
         ({"std": [1, 1, 0]}, "its std is not over 0 and up to 1"),
         ({"sha256": "abc"}, "its sha256 is not 64 hexadecimal digits"),
-        ({"build": "os:system"}, 'unknown key "build"'),
+        ({"build": "os:system"}, 'is damaged: it has no key "build". Copy it again, or pretrain it anew.'),
         ({"task": "segmentation"}, '.task: "segmentation" is not allowed'),
-        ({"seed": 1.5}, ".seed: 1.5 is not allowed; it has to be a whole number"),
+        ({"seed": 1.5}, "record.seed: 1.5 is not allowed; it has to be a whole number. Copy it again, or pretrain it"),
         ({"metrics": {"accuracy": "high"}}, '.metrics.accuracy: "high" is not allowed'),
         ({"metrics": {"\ud800": 1.0}}, "surrogates not allowed"),
         ({"licence": "\ud800"}, "it has to be text in valid Unicode"),
@@ -274,7 +334,7 @@ def test_whatever_stands_in_a_field_is_taken_or_refused(name: str, value: Any) -
 def test_whatever_stands_in_a_header_is_hashed_or_refused(header: Any) -> None:
     text = json.dumps(header).encode()
     try:
-        found = sha256_of_tensors(len(text).to_bytes(8, "little") + text)
+        found = record_sha256(len(text).to_bytes(8, "little") + text, RECORD)
     except ModelError:
         return
     assert len(found) == 64
@@ -297,16 +357,18 @@ def test_whatever_bit_is_flipped_the_file_is_read_or_refused(where: int, bit: in
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({}, "dogs (1200 pictures of 3 classes, accuracy 93.1%)"),
-        ({"metrics": {}}, "dogs (1200 pictures of 3 classes)"),
+        ({}, "dogs: kinds (1200 pictures of 3 classes, accuracy 93.1%)"),
+        ({"source": FOLDER}, "dogs (1200 pictures of 3 classes, accuracy 93.1%)"),
+        ({"source": TABLE}, "dogs (1200 pictures of 3 classes, accuracy 93.1%)"),
+        ({"metrics": {}}, "dogs: kinds (1200 pictures of 3 classes)"),
         (
             {"task": "multi-label", "metrics": {"accuracy": 0.5, "mean-average-precision": 0.75}},
-            "dogs (1200 pictures of 3 labels, mean-average-precision 75.0%)",
+            "dogs: kinds (1200 pictures of 3 labels, mean-average-precision 75.0%)",
         ),
-        ({"task": "regression", "metrics": {"r2": 0.5}}, "dogs (1200 pictures of 3 labels, r2 0.500)"),
+        ({"task": "regression", "metrics": {"r2": 0.5}}, "dogs: kinds (1200 pictures of 3 labels, r2 0.500)"),
         ({"dataset": "a\n\x0bb" + "c" * 200}, f"a b{'c' * 117}… (1200 pictures of 3 classes, accuracy 93.1%)"),
     ],
-    ids=["single-label", "no-metric", "multi-label", "regression", "hostile"],
+    ids=["single-label", "folder", "table", "no-metric", "multi-label", "regression", "hostile"],
 )
 def test_what_a_network_was_pretrained_on_is_said_in_one_line(facts: dict[str, Any], words: str) -> None:
     assert pretraining(whole(**facts)) == words
@@ -324,10 +386,17 @@ def test_the_backbone_of_a_record_has_its_facts_and_says_where_its_weights_are_f
     assert backbone.summary == "resnet18_half, pretrained on dogs"
     assert backbone.weights
     assert (backbone.weights.name, backbone.weights.licence) == ("dogs-resnet18_half", "CC-BY-4.0")
-    assert backbone.weights.source == (
-        "a pretraining on dogs (1200 pictures of 3 classes, accuracy 93.1%), source kinds"
-    )
+    assert backbone.weights.source == "a pretraining on dogs: kinds (1200 pictures of 3 classes, accuracy 93.1%)"
     assert (backbone.weights.url, backbone.weights.sha256) == (path.as_uri(), "ab" * 32)
+
+
+@pytest.mark.parametrize("content", [b"cut", None], ids=["damaged", "gone"])
+def test_a_plugins_file_that_is_not_whole_asks_for_the_plugin_again(path: Path, content: bytes | None) -> None:
+    if content:
+        path.write_bytes(content)
+
+    with pytest.raises(ModelError, match=r"(whole|directory)\. Install the plugin again that offers the weights\.$"):
+        backbone_of(path, name="puppies", sha256="ab" * 32)
 
 
 def test_a_file_without_a_record_is_no_backbone(path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(cli: Callable[..., Said], p
     assert rows["task"] == "single-label"
     assert rows["pictures"] == "6 to train on, 2 to validate on, 0 to test with, 0 left out"
     assert "squeezenet1_1 at 32 px, weights: none" in said.out
-    assert "from scratch  1 epochs" in said.out
+    assert "from scratch  1 epoch," in said.out
     assert "Training" not in said.err
     assert list(Path().iterdir()) == []
 
@@ -164,7 +164,7 @@ def test_a_dry_run_shows_the_steps_of_a_strategy(
     lines = said.out.splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("strategy"))
     steps = [tuple(part.strip() for part in line.split("  ", 1)) for line in lines[first:-1]]
-    shown = [steps[0][1], *(f"{name}: {text.split(' epochs')[0]}" for name, text in steps[1:])]
+    shown = [steps[0][1], *(f"{name}: {text.split(' epoch')[0]}" for name, text in steps[1:])]
     assert (said.status, shown) == (0, PLANS[strategy])
 
 

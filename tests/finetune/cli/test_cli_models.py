@@ -101,6 +101,26 @@ def test_verify_can_be_read_by_a_script(trained: Any, cli: Callable[..., Said]) 
     assert found["verification"]["agreement"] == 1.0
 
 
+def test_verify_ends_what_a_record_says_with_a_verdict(
+    toys: Callable[..., bytes], cli: Callable[..., Said], tmp_path: Path
+) -> None:
+    (tmp_path / "toys.safetensors").write_bytes(toys())
+
+    last = cli("verify", tmp_path / "toys.safetensors").out.splitlines()[-1]
+
+    assert last.split(maxsplit=1) == ["whole", "hash, classes and architecture are right"]
+
+
+def test_verify_of_a_record_that_names_another_network_is_a_model_error(
+    toys: Callable[..., bytes], cli: Callable[..., Said], tmp_path: Path
+) -> None:
+    (tmp_path / "toys.safetensors").write_bytes(toys(architecture="resnet18"))
+
+    line = refusal(cli("verify", tmp_path / "toys.safetensors"), 4)
+
+    assert "toys.safetensors says parameters=2795040 of 'resnet18', which has " in line
+
+
 def test_verify_of_pictures_that_are_gone_is_a_data_error(
     trained: Any, tmp_path: Path, cli: Callable[..., Said]
 ) -> None:

@@ -27,7 +27,7 @@ def test_it_prints_what_it_came_to_and_what_comes_next(cli: Callable[..., Said],
     rows = table(said)
     assert said.status == 0, said.err
     assert rows["network"] == "squeezenet1_1, 1.2 M parameters, from random weights"
-    assert rows["best epoch"] == "1 of 1, by accuracy"
+    assert rows["kept"] == "the best epoch by accuracy, 1 of 1"
     assert rows["rounding"].endswith("in half, as it is in the file")
     assert rows["weights"].endswith("MB, licence: CC0-1.0)")
     assert rows["package"] == f"pip install {Path.cwd() / 'finetune-mine'}"
@@ -46,12 +46,13 @@ def test_it_prints_one_json_object(cli: Callable[..., Said], pictures: Path) -> 
 
 
 def test_a_dry_run_shows_the_plan_and_trains_nothing(cli: Callable[..., Said], pictures: Path) -> None:
-    said = cli("pretrain", "--data", pictures, *TINY, "--dry-run")
+    said = cli("pretrain", "--data", pictures, *TINY, "--dry-run", "--licence", "MIT", "--package", "mine")
 
     rows = table(said)
     assert rows["network"] == "squeezenet1_1 at 32 px, weights: none"
     assert rows["export"] == "pretrained.safetensors"
-    assert "from scratch  1 epochs, rates (highest): " in said.out
+    assert "from scratch  1 epoch, rates (highest): " in said.out
+    assert (rows["licence"], rows["package"]) == ("MIT", "mine")
     assert not Path("runs").exists()
 
 

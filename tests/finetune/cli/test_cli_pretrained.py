@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import importlib
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torchvision
 
+from finetune.networks.published import obtain
+from finetune.reporting import SILENT
 from finetune.testing.published import Published
-from finetune_export.contract import BackboneOrigin, read_contract
 
 from .conftest import Said, refusal, tiny
 
@@ -82,39 +88,49 @@ def arguments(pictures: Path, out: Path) -> list[str]:
     return ["run", "--data", str(pictures), "--out", str(out), *options]
 
 
-def test_a_killed_download_is_gone_on_with_by_the_same_command(
-    cli: Callable[..., Said],
-    squeezed: Squeezed,
-    published: Published,
-    pictures: Path,
-    tmp_path: Path,
-    environment: dict[str, str],
+@contextlib.contextmanager
+def keeping_whoever_asks_for_the_rest(published: Published) -> Iterator[threading.Event]:
+    """Let the server answer nothing to requests for the rest of a file; give the event that there is one."""
+    answer, asked = published.answer, threading.Event()
+
+    def kept(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if "Range" not in handler.headers:
+            answer(handler)
+            return
+        asked.set()
+        published.closing.wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "answer", kept)
+        yield asked
+
+
+def killed(command: list[str], moment: threading.Event, **surroundings: Any) -> str:
+    """Kill a command in a process of its own at a moment; return what it had said."""
+    with subprocess.Popen(command, **surroundings, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        has_come = moment.wait(timeout=120)
+        process.kill()
+        _, said = process.communicate()
+    assert has_come, said
+    return said
+
+
+def test_a_killed_download_is_gone_on_with(
+    squeezed: Squeezed, published: Published, pictures: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    published.hold_after = squeezed.size // 3
-    title = f"Downloading {NAME} ({squeezed.size / 1e6:.1f} MB) …"
+    have = published.hang_up_after = squeezed.size // 3
     command = [sys.executable, "-m", "finetune", *arguments(pictures, tmp_path / "runs")]
     surroundings = {**environment, "PYTHONPATH": str(squeezed.site)}
-    with subprocess.Popen(command, env=surroundings, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8") as process:
-        assert process.stderr is not None
-        assert title in (line.rstrip("\n") for line in process.stderr)
-        while process.poll() is None and not squeezed.part.stat().st_size:
-            pass  # the first bytes are on their way
-        process.kill()
-    have = squeezed.part.stat().st_size
-    assert 0 < have <= squeezed.size // 3
+    with keeping_whoever_asks_for_the_rest(published) as asked:
+        said = killed(command, asked, env=surroundings, cwd=tmp_path)
+    assert f"Downloading {NAME} ({squeezed.size / 1e6:.1f} MB) …" in said.splitlines()
+    assert squeezed.part.stat().st_size == have
 
-    published.hold_after = None
-    said = cli(*arguments(pictures, tmp_path / "runs"))
-
-    assert said.status == 0, said.err
+    published.hang_up_after = None
+    backbone = importlib.import_module("finetune_squeezed").BACKBONE
+    assert obtain(backbone, backbone.weights, SILENT) == (squeezed.cache / NAME, squeezed.sha256)
     assert published.asked == [(NAME, None), (NAME, f"bytes={have}-")]
-    (model,) = (tmp_path / "runs").rglob("model.onnx")
-    assert read_contract(model).backbone == BackboneOrigin(
-        name="squeezed", weights="V1", licence="MIT", sha256=squeezed.sha256
-    )
-    lines = said.err.splitlines()
-    downloaded = f"• Downloaded {squeezed.url} ({squeezed.size / 1e6:.1f} MB) to {squeezed.cache}; its SHA-256 begins "
-    assert {title, f"{downloaded}{squeezed.sha256[:8]}, as published."} <= set(lines)
+    assert not squeezed.part.exists()
 
 
 def test_weights_that_are_gone_are_one_line_and_status_6(

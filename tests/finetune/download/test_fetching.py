@@ -49,6 +49,8 @@ class Server:
         body = self.files[name][start:]
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Length", str(len(body)))
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{start + len(body)}")
         handler.end_headers()
         handler.wfile.write(body[: self.hang_up_after])
         handler.close_connection = True

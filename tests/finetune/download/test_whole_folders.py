@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from finetune.download import reading, whole_folder, writing_to
-from finetune.errors import DataError, ResourceError
+from finetune.errors import ConfigError, DataError, ResourceError
 
 
 def test_a_folder_gets_its_name_at_the_end(names_in, tree, tmp_path):
@@ -58,6 +58,29 @@ def test_of_two_processes_the_first_is_kept(names_in, tree, tmp_path):
             (first / "who").write_text("first")
     assert tree(tmp_path / "made") == {"who": b"first"}
     assert names_in(tmp_path) == ["made"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
+def test_what_has_to_be_made_anew_is_refused_where_another_process_was_first(kind, names_in, tmp_path):
+    made = tmp_path / "made"
+    text = rf"^{made} was made by another process meanwhile\. Choose another name\.$"
+    with pytest.raises(ConfigError, match=text), writing_to(tmp_path), whole_folder(made, anew=True):
+        {
+            "folder": lambda: (made / "of_another").mkdir(parents=True),
+            "file": lambda: made.write_text("of another"),
+            "dangling link": lambda: made.symlink_to(tmp_path / "nowhere"),
+        }[kind]()
+    assert names_in(tmp_path) == ["made"]
+
+
+def test_what_is_made_anew_is_on_the_disk_before_it_has_its_name_and_so_is_the_name(monkeypatch, tmp_path):
+    made, synced = tmp_path / "made", set()
+    monkeypatch.setattr(os, "fsync", lambda file: synced.add((os.fstat(file).st_ino, made.exists())))
+    with whole_folder(made, anew=True) as unfinished:
+        (unfinished / "cats").mkdir()
+        (unfinished / "cats" / "tom.txt").write_text("a cat")
+    before = {(path.stat().st_ino, False) for path in (made, made / "cats", made / "cats" / "tom.txt")}
+    assert synced == before | {(tmp_path.stat().st_ino, True)}
 
 
 def test_a_disk_that_refuses_is_named(tmp_path):

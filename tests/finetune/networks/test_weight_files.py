@@ -177,8 +177,8 @@ def test_a_record_fills_a_body_in_single_precision_exactly(
         assert torch.equal(tensor, own[key] if _is_buffer(key) else own[key].half().float())
     assert (used.name, used.licence) == ("dogs-resnet18_half", "CC-BY-4.0")
     assert used.note == (
-        f"resnet18_half starts from {path}: pretrained on dogs (1200 pictures of 3 classes, accuracy 93.1%), licence "
-        "CC-BY-4.0."
+        f"resnet18_half starts from {path}: pretrained on dogs: kinds (1200 pictures of 3 classes, accuracy 93.1%), "
+        "licence CC-BY-4.0."
     )
 
 
@@ -210,18 +210,16 @@ def test_a_flipped_byte_is_refused_before_anything_is_filled(backbone: Backbone,
     content[-1000] ^= 1
     path.write_bytes(content)
 
-    assert refused(backbone, path).startswith(f"{path} is damaged: the SHA-256 of its tensors begins ")
+    assert refused(backbone, path).startswith(f"{path} is damaged or was changed: the SHA-256 of its ")
 
 
 def test_a_record_of_other_labels_is_refused(backbone: Backbone, write: Callable[..., Path]) -> None:
     path = write()
-    content = path.read_bytes().replace(b'[\\"collie\\", ', b"[" + b" " * 12)
+    content = path.read_bytes().replace(b'[\\"collie\\", ', b'[\\"beagle\\", ')
     assert content != path.read_bytes()
     path.write_bytes(content)
 
-    assert refused(backbone, path) == (
-        f"{path} is damaged: its head has 3 outputs, and its record names 2 labels. Get the file again."
-    )
+    assert refused(backbone, path).startswith(f"{path} is damaged or was changed: the SHA-256 of its ")
 
 
 def test_a_file_without_a_record_starts_a_run_as_ever(network: Network, backbone: Backbone, tmp_path: Path) -> None:
@@ -233,6 +231,12 @@ def test_a_file_without_a_record_starts_a_run_as_ever(network: Network, backbone
     assert (used.name, used.licence) == ("weights.safetensors", "MIT")
     assert used.note == f"resnet18_half starts from {path} (licence: MIT)."
     assert read_record(path) is None
+
+
+def test_a_record_without_its_suffix_is_told_which_it_needs(backbone: Backbone, write: Callable[..., Path]) -> None:
+    path = write("dogs.pth")
+
+    assert refused(backbone, path) == f"{path} is a safetensors file, and has to end in .safetensors. Rename it."
 
 
 def test_a_record_that_was_read_can_be_written_again(network: Network, write: Callable[..., Path]) -> None:

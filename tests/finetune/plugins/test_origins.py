@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,6 +11,7 @@ import pytest
 
 from finetune import __version__
 from finetune.intent import discover
+from finetune.preparation import Job
 from finetune.records import plugins_of, strangers_of
 from finetune_export.contract import PluginOrigin
 
@@ -100,6 +102,34 @@ def test_every_registered_thing_in_use_is_named_with_the_distribution_it_comes_f
         "callback watcher": "finetune_weeds 1.2",
         "metric thorns": "finetune_weeds 1.2",
     }
+
+
+KENNEL = """
+from pathlib import Path
+from finetune.hookspecs import hookimpl
+from finetune.weight_record import backbone_of
+
+@hookimpl
+def finetune_register_backbones(register):
+    register(backbone_of(Path({path!r}), name="puppies", sha256="0" * 64))
+"""
+
+
+def test_the_architecture_behind_carried_weights_is_named_beside_them(
+    site: Site, job: Any, toys: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dogs.safetensors").write_bytes(toys(architecture="weednet"))
+    site.install("kennel", KENNEL.format(path=str(tmp_path / "dogs.safetensors")))
+    monkeypatch.setenv("FINETUNE_PLUGINS", "nets,kennel")
+    asked = job(data=tmp_path, backbone="puppies")
+
+    found, used = plugins_of(asked), {origin.distribution: origin.used_for for origin in strangers_of(asked)}
+
+    assert (found["backbone"], found["backbone weednet"]) == ("finetune_kennel 1.2", "finetune_nets 1.2")
+    assert used == {"finetune_kennel": ("backbone puppies",), "finetune_nets": ("backbone weednet",)}
+    assert Job.backbone_origin.fget(asked) == (  # type: ignore[attr-defined]
+        "puppies: finetune.networks.recorded:build of finetune_kennel 1.2, weednet: a:b of finetune_nets 1.2"
+    )
 
 
 def test_a_target_called_as_another_kind_is_keeps_its_own_key(

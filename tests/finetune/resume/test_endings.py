@@ -167,4 +167,4 @@ def test_a_run_whose_time_is_up_ends_with_a_verified_model(nursery: Nursery, ins
     assert json.loads((run / "verification.json").read_text())[0]["agreement"] == 1.0
     assert (run / "model.onnx").exists()
     assert 1 < len((run / "history.csv").read_text().splitlines()) < 5000
-    assert "Training was ended for the time that export and proof take (--max-minutes 0.5)." in ending.said
+    assert "Training was ended for what comes after training (--max-minutes 0.5)." in ending.said

@@ -104,11 +104,9 @@ def test_the_readme_says_what_the_weights_are_and_how_they_are_used(package: Pat
         "finetune run --data DIR --backbone street-toys",
     ):
         assert fact in told
-    hooks = (package / "finetune_street_toys" / "hooks.py").read_text("utf-8")
     assert (
         hashlib.sha256((package / "finetune_street_toys" / "street-toys.safetensors").read_bytes()).hexdigest() in told
     )
-    assert hooks.count('"') >= 2
 
 
 def test_the_same_record_is_the_same_bytes(package: Path, record: Path, tmp_path: Path, tree: Tree) -> None:
@@ -122,14 +120,49 @@ def test_it_is_written_exactly_where_it_was_named(record: Path, tmp_path: Path) 
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["street-toys"]
 
 
-def test_another_distribution_that_offers_the_architecture_is_required(written: Written, tmp_path: Path) -> None:
-    record = written(offered_by="finetune-timm", versions={"finetune-timm": "0.1.0"})
-    assert project(write_package(tmp_path / "street-toys", record))["dependencies"][1:] == ["finetune-timm>=0.1.0"]  # type: ignore[index]
+NET = """
+from finetune.hookspecs import hookimpl
+from finetune.builtin.small_resnet import BACKBONE
+from dataclasses import replace
+
+@hookimpl
+def finetune_register_backbones(register):
+    register(replace(BACKBONE, name="weednet"))
+"""
 
 
-def test_a_distribution_that_has_no_name_is_refused(written: Written, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"'evil @ https://x' offers its architecture; that is no name"):
-        write_package(tmp_path / "street-toys", written(offered_by="evil @ https://x"))
+def test_the_distribution_that_offers_the_architecture_here_is_required(
+    written: Written, tmp_path: Path, install: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(install("nets", NET))
+    monkeypatch.setenv("FINETUNE_PLUGINS", "nets")
+    record = written(architecture="weednet", offered_by="evil @ https://x", versions={"evil @ https://x": "; import"})
+    told = project(write_package(tmp_path / "street-toys", record))
+    assert told["dependencies"][1:] == ["finetune-nets>=1.2"]  # type: ignore[index]
+
+
+def test_a_distribution_whose_facts_are_gone_cannot_be_required(
+    written: Written, tmp_path: Path, install: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(site := install("nets", NET))
+    (site / "finetune_nets-1.2.dist-info" / "METADATA").unlink()
+    monkeypatch.setenv("FINETUNE_PLUGINS", "nets")
+    with pytest.raises(ConfigError, match="'weednet' comes from unknown unknown, which is no version that a package"):
+        write_package(tmp_path / "street-toys", written(architecture="weednet"))
+
+
+def test_a_stranger_does_not_choose_what_is_installed(written: Written, tmp_path: Path) -> None:
+    told = project(write_package(tmp_path / "street-toys", written(offered_by="evil", versions={"evil": "1"})))
+    assert [requirement.split(">=")[0] for requirement in told["dependencies"]] == ["finetune"]  # type: ignore[attr-defined]
+
+
+def test_an_architecture_that_nobody_offers_here_is_refused(written: Written, tmp_path: Path) -> None:
+    record = written(architecture="resnet9", offered_by="evil")
+    with pytest.raises(
+        ModelError, match=r"'resnet9' of evil, and nobody offers that here\. Install evil where you tru"
+    ):
+        write_package(tmp_path / "street-toys", record)
+    assert list(tmp_path.iterdir()) == []
 
 
 MARKUP = '"""\n```\n$name "quoted" \\ \x1b[31m <script>'
@@ -227,10 +260,26 @@ def test_weights_without_a_record_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.pth").write_bytes(b"pickled")
-    error = refused(tmp_path / "street-toys", tmp_path / "model.pth")
+    (tmp_path / "model.safetensors").write_bytes(b"pickled")
+    error = refused(tmp_path / "street-toys", tmp_path / "model.safetensors")
     assert isinstance(error, ModelError)
-    assert "model.pth is damaged or no safetensors file" in str(error)
+    assert "model.safetensors is damaged or no safetensors file" in str(error)
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.txt", "model", "model.SAFETENSORS"])
+def test_a_record_with_another_suffix_is_refused(name: str, record: Path, tmp_path: Path) -> None:
+    shutil.copyfile(record, tmp_path / name)
+    error = refused(tmp_path / "street-toys", tmp_path / name)
+    assert isinstance(error, ConfigError)
+    what = f"{name} does not end in .safetensors; give the pretrained.safetensors of a 'finetune pretrain'."
+    assert str(error).endswith(what)
+
+
+def test_a_record_that_is_wrong_about_its_architecture_is_refused(written: Written, tmp_path: Path) -> None:
+    error = refused(tmp_path / "street-toys", written(parameters=7))
+    assert isinstance(error, ModelError)
+    assert "says parameters=7 of 'resnet18_half', which has 2795040." in str(error)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_record_whose_tensors_were_changed_is_refused(record: Path, tmp_path: Path) -> None:
@@ -314,6 +363,20 @@ def test_writing_that_is_interrupted_leaves_nothing(
     with pytest.raises(ResourceError if isinstance(error, OSError) else KeyboardInterrupt):
         write_package(tmp_path / "street-toys", record)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_left_to_it(
+    record: Path, tmp_path: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*_: object) -> None:
+        (tmp_path / "street-toys").mkdir()
+        (tmp_path / "street-toys" / "theirs.txt").write_text("theirs")
+
+    monkeypatch.setattr(shutil, "copyfile", meanwhile)
+    assert "street-toys was made by another process meanwhile. Choose another name." in str(
+        refused(tmp_path / "street-toys", record)
+    )
+    assert tree(tmp_path) == {"street-toys/theirs.txt": b"theirs"}
 
 
 # ── the command ─────────────────────────────────────────────────────────────────────────────────────

@@ -94,3 +94,16 @@ def test_the_command_says_what_to_type_next(tmp_path: Path, capsys: pytest.Captu
     told = capsys.readouterr().out
     assert f"pip install -e '{tmp_path / 'street-signs'}[dev]'" in told
     assert "finetune run --plugin street-signs" in told
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*_: object, **__: object) -> None:
+        (tmp_path / "street-signs").mkdir()
+        (tmp_path / "street-signs" / "theirs.txt").touch()
+
+    monkeypatch.setattr("finetune.scaffold.writing.fill", meanwhile)
+    with pytest.raises(ConfigError, match=r"street-signs was made by another process meanwhile\. Choose another name"):
+        write_plugin("street-signs", "dataset", tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["street-signs", "theirs.txt"]

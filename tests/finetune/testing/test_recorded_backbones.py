@@ -89,7 +89,7 @@ def test_tensors_that_are_not_those_of_the_record_are_found(toys: Toys, tmp_path
     content[-1] ^= 1
     (tmp_path / "toys.safetensors").write_bytes(content)
     what = broken("carries-a-whole-record", offered(tmp_path / "toys.safetensors"))
-    assert what.startswith("toys.safetensors is damaged: the SHA-256 of its tensors begins ")
+    assert what.startswith("toys.safetensors is damaged or was changed: the SHA-256 of its tensors and facts begins ")
 
 
 def test_weights_without_a_record_are_found(record: Path, tmp_path: Path) -> None:
