@@ -11,7 +11,7 @@ from finetune.weight_record import backbone_of
 
 FINETUNE_API = "1.0"
 RECORD = Path(__file__).with_name("starter.safetensors")
-SHA256 = "7a8317558166359b9aea3a1867352828db026af68a861209541a48f65d99cec5"
+SHA256 = "10b568b7eb9e5556d0d755a1615739a559b9fcaf0fff7cca74d2ad5d66d4c222"
 
 
 @hookimpl
