@@ -26,6 +26,7 @@ from finetune.training.strategies import Fit, Step, plan
 from finetune.training.trainer import Trainer
 from finetune.training.transfer import sampled_features
 from finetune.types import Reporter
+from finetune.weight_record import carried
 
 LINEAR: Head = "linear"
 CLASSIC = ("svm", "logreg")
@@ -134,8 +135,9 @@ def _candidate(intent: Intent, text: str) -> Intent:
 
 
 def _at_hand(intent: Intent) -> list[Intent]:
-    others = (backbone for backbone in intent.plugins.backbones.values() if backbone != intent.backbone)
-    return [_candidate(intent, backbone.name) for backbone in others if is_at_hand(backbone)]
+    # Not those that a plugin carries: they are always at hand, and nobody chose them by fetching them.
+    fetched = (each for each in intent.plugins.backbones.values() if not carried(each) and is_at_hand(each))
+    return [_candidate(intent, backbone.name) for backbone in fetched if backbone != intent.backbone]
 
 
 def _compared(

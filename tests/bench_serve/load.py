@@ -253,7 +253,12 @@ def main() -> None:
         run = asyncio.run
     else:
         run = uvloop.run
-    say(json.dumps(run(load.run())))
+    run(_said(load))
+
+
+async def _said(load: Load) -> None:
+    # In the loop, which takes the signal to stop: after it, one that comes late would cut the line short.
+    say(json.dumps(await load.run()))
 
 
 if __name__ == "__main__":
