@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from finetune import records, resuming, run_folder
 from finetune.clock import Clock
-from finetune.config import FROM_SCRATCH, OF_PICTURES, PretrainOptions, RunConfig, read_file, to_toml
+from finetune.config import FROM_SCRATCH, OF_PICTURES, PretrainOptions, RunConfig, read_file
 from finetune.errors import ConfigError, FinetuneError
 from finetune.evaluating import Evaluation, Scores
 from finetune.intent import Intent, discover_pretraining, refuse_options_of_a_run
@@ -178,8 +178,8 @@ def _carries(package: Path, record: Path) -> bool:
 def _carry_out(folder: RunFolder, job: Job, sharing: Sharing, clock: Clock, reporter: Reporter) -> Pretrained:
     """Train, from the newest checkpoint where there is one, and write the record, and the package where asked for."""
     folder.record(sharing=sharing)
+    records.write_inputs(folder, job, licence_in(sharing.command))
     trainer, outcome = train(folder, job, clock, reporter, partial(_seconds_after_training, job))
-    folder.write(run_folder.CONFIG, to_toml(job.config, folder.job, licence_in(sharing.command)))
     made = _made(folder, job, trainer, outcome, sharing, clock, reporter)
     if sharing.package:
         with clock("package"):

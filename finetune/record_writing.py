@@ -19,7 +19,6 @@ from torch import Tensor
 
 from finetune import records, run_folder
 from finetune.config import FIELDS, PATHS, flag
-from finetune.data.pictures import Pictures
 from finetune.errors import ModelError
 from finetune.evaluating import Evaluation, Scores, evaluate, scores_of
 from finetune.networks.network import HEAD_PREFIX, Network
@@ -28,7 +27,7 @@ from finetune.preparation import Job, build_network
 from finetune.run_folder import RunFolder
 from finetune.training.journal import Outcome
 from finetune.training.objective import Objective
-from finetune.training.trainer import Trainer
+from finetune.training.trainer import Trainer, pictures_of
 from finetune.types import Example, Reporter, WeightRecord
 from finetune.weight_record import read_record
 
@@ -150,9 +149,8 @@ def score_test_part(job: Job, objective: Objective, evaluation: Evaluation, repo
 
 def logits_of(network: Network, job: Job, examples: tuple[Example, ...]) -> Tensor:
     """Return what a network says of pictures as they are deployed, in their order: float32 (N, K)."""
-    hashes = {checked.example.path: checked.sha256 for checked in job.audit.checked}
-    pictures = Pictures(examples, [hashes[each.path] for each in examples], job.preprocessing)
-    step, views = job.config.batch_size, [(index, 0) for index in range(len(examples))]
+    pictures = pictures_of(job, examples)
+    step, views = job.config.batch_size, [(index, 0) for index in range(len(examples))]  # view 0: as deployed
     with torch.no_grad():
         return torch.cat([network(pictures.images(views[i : i + step])) for i in range(0, len(views), step)])
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import io
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,12 @@ PACKAGES = (
 )
 
 
-def write_inputs(folder: RunFolder, job: Job) -> None:
-    """Write the resolved options, the versions, the state of the data and the split."""
-    folder.write(run_folder.CONFIG, to_toml(job.config, folder.job))
+def write_inputs(folder: RunFolder, job: Job, said: Sequence[str] = ()) -> None:
+    """Write the resolved options, the versions, the state of the data and the split.
+
+    ``said`` are words that the command needs beside the options to be repeated.
+    """
+    folder.write(run_folder.CONFIG, to_toml(job.config, folder.job, said))
     folder.record(identity=identity_of(job.config))
     folder.write_json(run_folder.VERSIONS, {**versions(), "plugins": plugins_of(job)})
     folder.write_json(run_folder.DATA, _data(job))

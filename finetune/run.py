@@ -80,6 +80,7 @@ def go_on(
 
 def carry_out(folder: RunFolder, job: Job, clock: Clock, reporter: Reporter) -> RunResult:
     """Train, evaluate, export and verify, from the newest checkpoint where there is one; return what it came to."""
+    records.write_inputs(folder, job)
     trainer, outcome = train(folder, job, clock, reporter, partial(_seconds_after_training, job))
     with clock("evaluate"):  # calibrated on the validation pictures
         evaluation = evaluate(trainer, job.config, outcome.temperature)

@@ -39,7 +39,6 @@ def train(
     ``seconds_after`` says what is to be kept of --max-minutes for what comes after training. Returns the trainer, which
     holds the network, and what its steps came to.
     """
-    records.write_inputs(folder, job)
     journal = Journal(Checkpoints(folder / records.CHECKPOINTS), job.config.checkpoint_seconds, folder.run_id)
     if journal.note:
         reporter.note(journal.note)

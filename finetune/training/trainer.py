@@ -88,8 +88,8 @@ class Trainer:
         precision = self.journal.precision or str(training_dtype(job.config.precision)).removeprefix("torch.")
         self.journal.precision = precision
         self._dtype: torch.dtype = getattr(torch, precision)
-        self._train = _pictures(job, job.split.train)
-        self._valid = _pictures(job, job.split.valid)
+        self._train = pictures_of(job, job.split.train)
+        self._valid = pictures_of(job, job.split.valid)
         self.train_targets: Targets = self.objective.targets(job.split.train)
         self.valid_targets: Targets = self.objective.targets(job.split.valid)
         self._frozen = FrozenOutputs(job, self._train, self._valid, self._dtype, reporter)
@@ -368,6 +368,7 @@ def _refuse_non_finite(features: Tensor) -> None:
         )
 
 
-def _pictures(job: Job, examples: tuple[Example, ...]) -> Pictures:
+def pictures_of(job: Job, examples: tuple[Example, ...]) -> Pictures:
+    """Return some of a job's pictures as its network sees them, by the content that the audit read."""
     hashes = {checked.example.path: checked.sha256 for checked in job.audit.checked}
     return Pictures(examples, [hashes[e.path] for e in examples], job.preprocessing, job.config.augment)

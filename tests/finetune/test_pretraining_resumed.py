@@ -20,7 +20,7 @@ from finetune.types import Pretrained
 from finetune.weight_record import read_record
 
 from .conftest import Notes
-from .test_resuming import EndAt, EndedError
+from .test_resuming import EndAt, EndedError, insects
 
 OPTIONS: dict[str, Any] = {
     **{"backbone": "resnet18_half", "image_size": 32, "batch_size": 8, "epochs": 3, "average": "ema"},
@@ -40,11 +40,7 @@ class Ended:
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., Image.Image]) -> Ended:
     root = tmp_path_factory.mktemp("resuming")
-    pictures = root / "insects"
-    for kind, label in enumerate(("ant", "bee")):
-        (pictures / label).mkdir(parents=True)
-        for i in range(12):
-            picture(kind, seed=100 * kind + i).save(pictures / label / f"{i}.png")
+    pictures = insects(root, picture)
     whole = finetune.pretrain(data=pictures, out=root / "whole", **OPTIONS)
     with pytest.raises(EndedError):
         finetune.pretrain(data=pictures, out=root / "ended", reporter=EndAt("Training, from scratch", 4), **OPTIONS)

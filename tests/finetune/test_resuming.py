@@ -68,14 +68,20 @@ class Ended:
     weights: bytes
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., Image.Image]) -> Ended:
-    root = tmp_path_factory.mktemp("resuming")
+def insects(root: Path, picture: Callable[..., Image.Image]) -> Path:
+    """Draw twelve pictures of each of two classes."""
     pictures = root / "insects"
     for kind, label in enumerate(("ant", "bee")):
         (pictures / label).mkdir(parents=True)
         for i in range(12):
             picture(kind, seed=100 * kind + i).save(pictures / label / f"{i}.png")
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., Image.Image]) -> Ended:
+    root = tmp_path_factory.mktemp("resuming")
+    pictures = insects(root, picture)
     with pytest.raises(EndedError):
         finetune.run(data=pictures, out=root / "whole", reporter=EndAt("Exporting"), **OPTIONS)
     with pytest.raises(EndedError):

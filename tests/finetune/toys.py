@@ -9,30 +9,21 @@ from typing import Any
 from finetune.networks.network import Network, assemble, build_backbone
 from finetune.networks.weight_files import record_bytes
 from finetune.plugins import load_plugins
-from finetune.types import WeightRecord
 
-RECORD = WeightRecord(
+from . import recording
+
+RECORD = replace(
+    recording.RECORD,
     name="toys",
-    architecture="resnet18_half",
-    offered_by="finetune",
-    family="resnet",
-    parameters=2_795_040,
     image_size_px=32,
-    min_image_size_px=16,
-    image_size_multiple_px=1,
     crop_fraction=1.0,
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
-    task="single-label",
     labels=("ball", "doll", "kite"),
-    head="linear",
     dataset="toys",
     source="drawn",
-    dataset_licence="CC0-1.0",
-    fingerprint="0" * 64,
     train_images=24,
     valid_images=6,
-    licence="CC-BY-4.0",
     metrics={"accuracy": 0.8333333, "f1": 0.8},
     command="finetune pretrain --data toys --backbone resnet18_half --image-size 32",
     seed=7,
