@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,9 @@ def verify(
     they show. The target says what decides: the answers themselves, or the headline metric of the task, of which
     ``max_drop`` (0..1) may be lost.
     """
+    started = time.perf_counter()
     answers = artifact.answers(pictures)
+    seconds = time.perf_counter() - started
     found = compare(reference, answers, contract)
     metric = HEADLINE[contract.task]
     by_answers = target.judged_by == "answers"
@@ -51,6 +54,7 @@ def verify(
         value=score(metric, contract.task, reference, targets),
         exported_value=score(metric, contract.task, answers, targets),
         max_drop_allowed=None if by_answers else max_drop,
+        seconds=round(seconds, 3),
     )
     return replace(verification, problems=tuple(_problems(verification)))
 

@@ -18,7 +18,17 @@ from finetune import run_folder
 from finetune.config import read_file
 from finetune.data.targets import Targets, example_of, targets_of
 from finetune.errors import ConfigError
-from finetune.types import RunRecords, RunResult, Task, Verification
+from finetune.types import (
+    HeatMap,
+    LabelError,
+    LabelErrors,
+    Place,
+    RateCurve,
+    RunRecords,
+    RunResult,
+    Task,
+    Verification,
+)
 from finetune_export.contract import read_contract
 from finetune_export.errors import ModelError
 
@@ -82,7 +92,16 @@ def read_records(run: Path, shares: tuple[str, ...]) -> RunRecords:
         answers=_answers(run / ANSWERS, (len(paths), len(contract.labels))),
         targets=targets,
         contract=contract,
+        rate_curve=_read_if_there(run / run_folder.RATE_CURVE, _rate_curve),
+        label_errors=_read_if_there(run / run_folder.LABEL_ERRORS, _label_errors),
+        heat_maps=_read_if_there(run / run_folder.HEAT_MAPS, _heat_maps) or (),
+        places=_read_if_there(run / run_folder.PICTURE_MAP, _places) or (),
     )
+
+
+def _read_if_there(path: Path, how: Callable[[Path], Any]) -> Any:
+    """Return what a file holds that a run writes only where there was something to be found; None without it."""
+    return _read(path, how) if path.exists() else None
 
 
 def _read(path: Path, how: Callable[[Path], Any]) -> Any:
@@ -120,6 +139,26 @@ def _result(path: Path) -> RunResult:
 
 def _verification(path: Path) -> tuple[Verification, ...]:
     return tuple(Verification(**{**row, "problems": tuple(row["problems"])}) for row in json.loads(path.read_bytes()))
+
+
+def _rate_curve(path: Path) -> RateCurve:
+    known = _json(path)
+    return RateCurve(**{**known, "rates": tuple(known["rates"]), "losses": tuple(known["losses"])})
+
+
+def _label_errors(path: Path) -> LabelErrors:
+    known = _json(path)
+    return LabelErrors(**{**known, "found": tuple(LabelError(**each) for each in known["found"])})
+
+
+def _heat_maps(path: Path) -> tuple[HeatMap, ...]:
+    return tuple(
+        HeatMap(**{**each, "cells": tuple(map(tuple, each["cells"]))}) for each in json.loads(path.read_bytes())
+    )
+
+
+def _places(path: Path) -> tuple[Place, ...]:
+    return tuple(Place(**each) for each in json.loads(path.read_bytes()))
 
 
 def _targets(rows: list[Mapping[str, str]], labels: tuple[str, ...], task: Task) -> Targets:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 if TYPE_CHECKING:
     from finetune.training.history import Epoch
-    from finetune.training.learner.rates import RateCurve
+    from finetune.types import RateCurve
 
 TRAIN_COLOUR, VALID_COLOUR, SCORE_COLOUR = "#4C72B0", "#DD8452", "#2E8B57"
 

@@ -32,7 +32,7 @@ from finetune.training.learner.callbacks import BestEpoch, Monitored, Pretrained
 from finetune.training.learner.learners import learner_over_activations, learner_over_pictures, logits_of, set_seed
 from finetune.training.learner.losses import loss_for, sampling_weights
 from finetune.training.learner.mixing import is_applicable, mixing
-from finetune.training.learner.rates import RateCurve, RateSweep, rate_curve
+from finetune.training.learner.rates import RateSweep, rate_curve
 from finetune.training.learner.resuming import Saving, go_on
 from finetune.training.learner.schedules import schedule
 from finetune.training.learner.strangers import Strangers
@@ -41,7 +41,7 @@ from finetune.training.objective import objective_of
 from finetune.training.precision import training_dtype
 from finetune.training.randomness import seed_of
 from finetune.training.strategies import PROBES, Fit, Phase
-from finetune.types import Example, Reporter
+from finetune.types import Example, RateCurve, Reporter
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|can't start new thread")
 

@@ -8,8 +8,24 @@ from finetune.types.backbones import Backbone, Weights
 from finetune.types.common import Part, Reporter, Task
 from finetune.types.datasets import Columns, Dataset, DatasetRequest, DatasetSpec, Example, Recipe, Source
 from finetune.types.extras import Answered, CallbackRequest, Command, Metric, TrainingCallback
-from finetune.types.reports import Block, Figure, Paragraph, ReportSection, RunRecords, Table
-from finetune.types.results import Pretrained, RunResult, Verification
+from finetune.types.reports import (
+    Block,
+    Confusion,
+    Figure,
+    Gallery,
+    HeatMap,
+    LabelError,
+    LabelErrors,
+    Paragraph,
+    Picture,
+    PictureMap,
+    Place,
+    Point,
+    ReportSection,
+    RunRecords,
+    Table,
+)
+from finetune.types.results import Pretrained, RateCurve, RunResult, Verification
 from finetune.types.targets import Artifact, ExportRequest, ExportTarget
 from finetune.types.weight_records import WeightRecord
 
@@ -21,6 +37,7 @@ __all__ = [
     "CallbackRequest",
     "Columns",
     "Command",
+    "Confusion",
     "Dataset",
     "DatasetRequest",
     "DatasetSpec",
@@ -28,10 +45,19 @@ __all__ = [
     "ExportRequest",
     "ExportTarget",
     "Figure",
+    "Gallery",
+    "HeatMap",
+    "LabelError",
+    "LabelErrors",
     "Metric",
     "Paragraph",
     "Part",
+    "Picture",
+    "PictureMap",
+    "Place",
+    "Point",
     "Pretrained",
+    "RateCurve",
     "Recipe",
     "ReportSection",
     "Reporter",

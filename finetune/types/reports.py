@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.types.common import Task
-from finetune.types.results import RunResult, Verification
+from finetune.types.results import RateCurve, RunResult, Verification
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,10 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of plain texts, as many in each row as in the ``header``; ``caption`` says what it shows."""
+    """A table of plain texts, as many in each row as in the ``header``; ``caption`` says what it shows.
+
+    Readers may sort its rows by each column.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -47,13 +50,116 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, the bytes of a PNG file; ``alt`` says what it shows to who cannot see it."""
+    """A drawing, the bytes of a PNG file; ``alt`` says what it shows to who cannot see it.
+
+    ``dark_png`` is the same for dark pages; empty where one drawing serves both.
+    """
 
     png: bytes
     alt: str
+    dark_png: bytes = b""
 
 
-Block = Paragraph | Table | Figure
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture of a data set, small: the bytes of a JPEG or PNG file, or None for one that is not there any more.
+
+    ``lines`` are plain texts below it. ``overlay`` is the same picture with something drawn over it, side by side
+    with it; ``alt`` says what is to be seen to who cannot see it.
+    """
+
+    image: bytes | None
+    alt: str
+    lines: tuple[str, ...] = ()
+    overlay: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side, as many in a row as there is room for; ``caption`` says what they have in common."""
+
+    pictures: tuple[Picture, ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A confusion matrix: ``counts[truth][answer]`` pictures, in the order of ``labels``; readers may sort it."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A picture on a map: its place, both between 0 and 1, the ``group`` it belongs to, and whether it stands out."""
+
+    x: float
+    y: float
+    group: str
+    picture: Picture
+    stands_out: bool = False
+
+
+@dataclass(frozen=True)
+class PictureMap:
+    """Pictures as points, those that are alike close together; pointing at one shows it."""
+
+    points: tuple[Point, ...]
+    caption: str = ""
+
+
+Block = Paragraph | Table | Figure | Gallery | Confusion | PictureMap
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelError:
+    """A picture that is likely labelled wrong: what is ``given``, and what is ``likely``, with their probabilities.
+
+    ``path`` and ``part`` are those of ``split.csv``; labels are texts as there.
+    """
+
+    path: str
+    part: str
+    given: str
+    likely: str
+    given_probability: float
+    likely_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelErrors:
+    """What confident learning (Northcutt, Jiang and Chuang 2021) found among ``pictures`` pictures, likeliest first.
+
+    ``method`` says in words where the probabilities came from.
+    """
+
+    pictures: int
+    method: str
+    found: tuple[LabelError, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatMap:
+    """Where the network looked when it gave ``label`` to a picture, by Grad-CAM (Selvaraju et al. 2017).
+
+    ``picture`` is the number of the validation picture, ``cells`` are h rows of w numbers between 0 and 255, evenly
+    over the square that the network sees of it.
+    """
+
+    picture: int
+    label: int
+    cells: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a validation picture is on the map of all of them; ``x`` and ``y`` are between 0 and 1."""
+
+    picture: int
+    x: float
+    y: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +170,9 @@ class RunRecords:
     ``shares`` are the names of the metrics that are between 0 and 1, and read in percent. ``history`` is a row for each
     epoch, empty without epochs; ``split`` a row for each picture: ``part``, ``label``, ``path`` and ``sha256``.
     ``answers`` are the trained network's to the ``N`` validation pictures, float32 (N, K) as in ``Answered``, which
-    describes ``targets``, too; ``paths`` are these pictures, which may have moved since.
+    describes ``targets``, too; ``paths`` are these pictures, which may have moved since. What a run found out to be
+    looked at is empty or None where there was nothing to be found, or no time: ``rate_curve`` of the learning rate,
+    ``label_errors``, ``heat_maps`` of the pictures with the largest losses, and the ``places`` of a map.
     """
 
     run: Path
@@ -83,3 +191,7 @@ class RunRecords:
     answers: NDArray[np.float32]
     targets: NDArray[np.int64] | NDArray[np.float32] | NDArray[np.float64]
     contract: Contract
+    rate_curve: RateCurve | None = None
+    label_errors: LabelErrors | None = None
+    heat_maps: tuple[HeatMap, ...] = ()
+    places: tuple[Place, ...] = ()

@@ -9,6 +9,15 @@ from finetune.types.common import Task
 
 
 @dataclass(frozen=True, kw_only=True)
+class RateCurve:
+    """The loss while the learning rate grows, and the rate fastai's ``valley`` rule suggests."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verification:
     """An artifact held against the trained network, from picture file to answer, as ``finetune_export.verify`` does.
 
@@ -16,7 +25,8 @@ class Verification:
     same labels given, or the same values. ``max_difference`` is the largest difference of any probability, or of any
     value in units of its scale, and NaN where an answer is; ``worst`` is the picture where that was. ``value`` and
     ``exported_value`` are the headline ``metric`` of the trained and of the exported model. What is allowed of each is
-    None where the target is not judged by it. ``problems`` is empty when it passed.
+    None where the target is not judged by it. ``seconds`` is how long the artifact took to answer, decoding included.
+    ``problems`` is empty when it passed.
     """
 
     target: str
@@ -31,6 +41,7 @@ class Verification:
     value: float
     exported_value: float
     max_drop_allowed: float | None
+    seconds: float
     problems: tuple[str, ...] = ()
 
     @property

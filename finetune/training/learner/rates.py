@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import takewhile
 
 from fastai.callback.schedule import LRFinder, ParamScheduler, valley
 from torch import Tensor
 
 from finetune.errors import DivergedError
+from finetune.types import RateCurve
 
 CURVE_ENDS = slice(10, -5)
 """What is left of a rate curve: its first and last steps say nothing, as in fastai's ``lr_find``."""
@@ -26,15 +26,6 @@ class RateSweep(LRFinder):  # type: ignore[misc]
 
     def after_fit(self) -> None:
         """Leave the weights to the trainer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RateCurve:
-    """The loss while the learning rate grows, and the rate fastai's ``valley`` rule suggests."""
-
-    rates: tuple[float, ...]
-    losses: tuple[float, ...]
-    suggestion: float
 
 
 def rate_curve(rates: Iterable[float], losses: Iterable[Tensor]) -> RateCurve:
