@@ -5,38 +5,45 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from finetune.errors import FinetuneError
+    from finetune.explaining import explain
     from finetune.folds import cross_validate
+    from finetune.opening import open_learner
     from finetune.pretraining import pretrain
     from finetune.run import run
     from finetune.types import Pretrained, RunResult
 
 __version__ = "0.1.0"
-__all__ = ["FinetuneError", "Pretrained", "RunResult", "__version__", "cross_validate", "pretrain", "run"]
+__all__ = [
+    "FinetuneError",
+    "Pretrained",
+    "RunResult",
+    "__version__",
+    "cross_validate",
+    "explain",
+    "open_learner",
+    "pretrain",
+    "run",
+]
+
+
+_HOMES = {
+    "FinetuneError": "finetune.errors",
+    "Pretrained": "finetune.types",
+    "RunResult": "finetune.types",
+    "cross_validate": "finetune.folds",
+    "explain": "finetune.explaining",
+    "open_learner": "finetune.opening",
+    "pretrain": "finetune.pretraining",
+    "run": "finetune.run",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "run":
-        from finetune.run import run
-
-        return run
-    if name == "pretrain":
-        from finetune.pretraining import pretrain
-
-        return pretrain
-    if name == "cross_validate":
-        from finetune.folds import cross_validate
-
-        return cross_validate
-    if name == "FinetuneError":
-        from finetune.errors import FinetuneError
-
-        return FinetuneError
-    if name in ("Pretrained", "RunResult"):
-        from finetune import types
-
-        return getattr(types, name)
-    raise AttributeError(f"module 'finetune' has no attribute '{name}'")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'finetune' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

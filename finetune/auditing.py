@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from finetune.config import RunConfig, RunOptions
 from finetune.data import cleaned_table
 from finetune.data.audit import Audit, inspect, refuse_unusable
-from finetune.data.findings import KINDS, Finding, by_kind, count, first, imbalance
+from finetune.data.findings import KINDS, Finding, as_record, by_kind, count, first, imbalance
 from finetune.data.splits import rules_of, split
 from finetune.data.targets import text_of
 from finetune.data.units import common_root, grouping_of
@@ -142,8 +142,7 @@ def _report(
 def _details(audited: Audit, dataset: Dataset) -> dict[str, Any]:
     """Return what the report in the folder says beyond the one on the screen: sizes, and every finding.
 
-    ``sizes_px`` holds the smallest, median and largest width and height. A finding has its ``kind``, a ``detail``, and
-    its ``pictures``, each with ``path``, ``shows`` (label, labels separated by '|', or values), ``part``, ``group``.
+    ``sizes_px`` holds the smallest, median and largest width and height.
     """
     sizes = [picture.size_px for picture in audited.checked if picture.size_px]
     sides = {name: sorted(size[at] for size in sizes) for at, name in enumerate(("width", "height"))}
@@ -153,15 +152,8 @@ def _details(audited: Audit, dataset: Dataset) -> dict[str, Any]:
         "fingerprint": audited.fingerprint,
         "sizes_px": {name: [found[0], median(found), found[-1]] for name, found in sides.items() if found},
         "ignored": dataset.ignored,
-        "findings": [_finding(finding, dataset) for finding in audited.findings],
+        "findings": [as_record(finding, dataset.task) for finding in audited.findings],
     }
-
-
-def _finding(finding: Finding, dataset: Dataset) -> dict[str, Any]:
-    pictures = [
-        {"path": e.path, "shows": text_of(e, dataset.task), "part": e.part, "group": e.group} for e in finding.pictures
-    ]
-    return {"kind": finding.kind, "detail": finding.detail, "pictures": pictures}
 
 
 def _write_sheet(folder: RunFolder, audited: Audit, dataset: Dataset, reporter: Reporter) -> Path | None:

@@ -254,7 +254,7 @@ def _receive(url: str, file: BinaryIO, archive: Archive, reporter: Reporter, att
     try:
         for left in reversed(range(attempts)):
             have = file.tell()
-            reporter.begin(f"Downloading {archive.name}", archive.size or None)
+            reporter.begin(f"Downloading {archive.name}", archive.size or None, "bytes")
             try:
                 return _receive_rest(url, file, archive, reporter)
             except _CutError as error:
@@ -274,7 +274,7 @@ def _receive_rest(url: str, file: BinaryIO, archive: Archive, reporter: Reporter
             raise _other(url, file, problem, archive)
         if size and not archive.size:
             _check_disk(file, archive, size)
-            reporter.begin(f"Downloading {archive.name} ({size / 1e6:.1f} MB)", size)
+            reporter.begin(f"Downloading {archive.name} ({size / 1e6:.1f} MB)", size, "bytes")
         reporter.advance(have)
         _keep(_blocks(response, have, size), file, archive, size, reporter)
         if not file.tell():

@@ -30,6 +30,9 @@ from finetune.training.objective import Objective
 from finetune.training.trainer import Trainer
 from finetune_export.contract import Calibration
 
+MOST_EMBEDDED = 1_000
+"""Of so many validation pictures at most the embeddings are kept: a map of more takes long, and shows no more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
@@ -56,7 +59,8 @@ class Evaluation:
     """What the trained network answers to the validation pictures, float32 (N, K), and what follows from it.
 
     ``thresholds`` are those of the contract. ``ece_before`` and ``ece_after`` are the expected calibration errors
-    without and with the temperature, on the pictures that it was fitted to; None for regression.
+    without and with the temperature, on the pictures that it was fitted to; None for regression. ``embeddings``,
+    float32 (M, D), are of the pictures with the numbers in ``embedded``, int64 (M,), rising: all, or a sample.
     """
 
     answers: NDArray[np.float32]
@@ -66,6 +70,8 @@ class Evaluation:
     ece_before: float | None = None
     ece_after: float | None = None
     notes: tuple[str, ...] = ()
+    embedded: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
 
 
 def evaluate(trainer: Trainer, config: RunConfig, temperature: float) -> Evaluation:
@@ -73,7 +79,9 @@ def evaluate(trainer: Trainer, config: RunConfig, temperature: float) -> Evaluat
 
     Raises ``PluginError`` where the monitored metric fails.
     """
-    objective, targets, logits = trainer.objective, trainer.valid_targets, trainer.logits()
+    objective, targets = trainer.objective, trainer.valid_targets
+    embedded = _sample(len(targets), config.seed)
+    logits, embeddings = trainer.outputs(embedded.tolist())
     if config.calibration == "temperature" and objective.task != "regression":
         temperature = fit_temperature(objective.task, logits.numpy(), targets)
     answers = objective.answers(logits, temperature)
@@ -87,7 +95,15 @@ def evaluate(trainer: Trainer, config: RunConfig, temperature: float) -> Evaluat
         ece_before=_ece(objective, objective.answers(logits), targets),
         ece_after=_ece(objective, answers, targets),
         notes=(*_never_defined(objective, trainer.history), *notes, *scores.notes),
+        embedded=embedded,
+        embeddings=embeddings.numpy(),
     )
+
+
+def _sample(count: int, seed: int) -> NDArray[np.int64]:
+    """Return the numbers of the pictures whose embeddings are kept, rising: at most ``MOST_EMBEDDED``."""
+    chosen = np.random.default_rng(seed).permutation(count)[:MOST_EMBEDDED]
+    return np.sort(chosen)
 
 
 def _never_defined(objective: Objective, history: Sequence[Epoch]) -> tuple[str, ...]:

@@ -16,12 +16,16 @@ from finetune.errors import ModelError, PluginError
 from finetune.evaluating import Scores, scores_of
 from finetune.plugins import blaming, load_function
 from finetune.preparation import Job
-from finetune.report import ANSWERS, METRICS, REPORT
+from finetune.report import ANSWERS, METRICS, MODEL_CARD, REPORT
 from finetune.run_folder import (
     CONFIG,
     DATA,
+    HEAT_MAPS,
     HISTORY,
+    LABEL_ERRORS,
     LOCK,
+    PICTURE_MAP,
+    RATE_CURVE,
     SPLIT,
     STATUS,
     VERIFICATION,
@@ -47,7 +51,12 @@ RECORDS = frozenset(
         METRICS,
         ANSWERS,
         REPORT,
+        MODEL_CARD,
         VERIFICATION,
+        RATE_CURVE,
+        LABEL_ERRORS,
+        HEAT_MAPS,
+        PICTURE_MAP,
         LOCK,
         *_OWN_FOLDERS,
     )

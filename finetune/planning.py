@@ -121,12 +121,12 @@ def find_rate(
 
     Raises as ``finetune.run`` does.
     """
-    from finetune.training.plots import rate_curve
+    from finetune.charts import rate_curve
     from finetune.training.trainer import Trainer
 
     job: Job = prepare(discover(options, config_file), reporter)
     trainer = Trainer(job, reporter)
     curve = trainer.find_rate(phase_to_measure(job.config, job.groups, job.strategy))
     with RunFolder.create(job.config.out, f"lr-find-{job.name}").recorded() as folder:
-        folder.record(suggestion=curve.suggestion)
-        return FoundRate(suggestion=curve.suggestion, picture=folder.write(RATE_CURVE, rate_curve(curve)))
+        folder.record(suggestion=curve.suggestion, dataset=job.dataset.name, backbone=job.intent.backbone.name)
+        return FoundRate(suggestion=curve.suggestion, picture=folder.write(RATE_CURVE, rate_curve(curve).light))

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from finetune import report, run_folder
+from finetune.charts import learning_curve
 from finetune.clock import Clock
 from finetune.config import RunConfig, to_toml
 from finetune.data.augmented_batch import augmented_batch
+from finetune.data.findings import as_record, first_of_each_kind
 from finetune.data.targets import text_of
 from finetune.evaluating import Evaluation, Scores
 from finetune.exporting import Export
@@ -28,7 +30,6 @@ from finetune.run_folder import RunFolder
 from finetune.training.history import Epoch
 from finetune.training.journal import Outcome
 from finetune.training.objective import Objective
-from finetune.training.plots import learning_curve
 from finetune.training.trainer import Trainer
 from finetune.training.transfer import verdict
 from finetune.types import RunResult
@@ -83,7 +84,7 @@ def write_training(folder: RunFolder, job: Job, trainer: Trainer) -> None:
     columns = [monitor if field.name == "score" else field.name for field in dataclasses.fields(Epoch)]
     folder.write_csv(run_folder.HISTORY, columns, [dataclasses.astuple(epoch) for epoch in history])
     if history:  # a classic classifier has no epochs
-        folder.write(run_folder.CURVE, learning_curve(history, monitor, trainer.objective.metric.is_share))
+        folder.write(run_folder.CURVE, learning_curve(history, monitor, trainer.objective.metric.is_share).light)
     folder.write(run_folder.WEIGHTS, serialised(job.network, licence=job.weights.licence or "unknown"))
 
 
@@ -162,6 +163,7 @@ def _data(job: Job) -> dict[str, Any]:
             {"path": str(r.example.path), "label": text_of(r.example, job.dataset.task), "reason": r.reason}
             for r in job.audit.refused
         ],
+        "findings": [as_record(finding, job.dataset.task) for finding in first_of_each_kind(job.audit.findings)],
         "ignored": [str(path) for path in job.dataset.ignored],
         "notes": job.notes,
     }

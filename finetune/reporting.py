@@ -9,11 +9,14 @@ class SilentReporter:
     def note(self, text: str) -> None:
         """Ignore the sentence; the result carries it."""
 
-    def begin(self, title: str, total: int | None = None) -> None:
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
         """Ignore the job."""
 
     def advance(self, steps: int = 1, detail: str = "") -> None:
         """Ignore the steps."""
+
+    def figure(self, name: str, value: float, shown: str) -> None:
+        """Ignore the figure; the history has all that last."""
 
     def end(self) -> None:
         """Ignore the end."""

@@ -30,6 +30,7 @@ class Unrepeated:
         self._said = _json(folder, run_folder.DATA)["notes"] if (folder / CHECKPOINTS).exists() else ()
         self._reporter = reporter
         self.begin, self.advance, self.end = reporter.begin, reporter.advance, reporter.end
+        self.figure = reporter.figure
 
     def note(self, text: str) -> None:
         """Say one plain sentence, unless it was said."""

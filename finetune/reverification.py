@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from finetune import run_folder
-from finetune.config import RunConfig, read_file, resolve
+from finetune.data.moved import by_content
 from finetune.data.pictures import Pictures
 from finetune.data.targets import example_of, targets_of
 from finetune.errors import ConfigError, DataError, ModelError
@@ -23,16 +23,16 @@ from finetune.evaluation.metrics import score
 from finetune.intent import discover
 from finetune.loading import load_dataset
 from finetune.networks.answering import Answering
-from finetune.networks.network import Network, assemble, build_backbone, keep_up_to
-from finetune.networks.weights import load_network
+from finetune.networks.network import Network
 from finetune.plugins import load_plugins
 from finetune.run_folder import sha256_of
+from finetune.trained_network import NEEDED as NETWORK_FILES
+from finetune.trained_network import config_of, refuse_foreign_model, run_of, trained_network
 from finetune.types import Artifact, Example, ExportTarget, Reporter, Task, Verification
 from finetune.verification import verify
 from finetune_export import Contract, Predictor
-from finetune_export.image import PICTURE_SUFFIXES
 
-NEEDED = (run_folder.STATUS, run_folder.CONFIG, run_folder.WEIGHTS, run_folder.SPLIT, run_folder.VERIFICATION)
+NEEDED = (*NETWORK_FILES, run_folder.SPLIT, run_folder.VERIFICATION)
 BATCH_SIZE = 32
 
 
@@ -92,7 +92,7 @@ def verify_again(model: Path, *, run: Path | None, data: Path | None, reporter: 
         is_share=metric.is_share,
         notes=predictor.notes,
     )
-    if folder := _run_folder(model, run):
+    if folder := run_of(model, run, NEEDED):
         return replace(checked, verification=_against_run(model, predictor, folder, data, reporter))
     if data:
         value, pictures = _scored(metric.name, predictor, data, reporter)
@@ -108,48 +108,28 @@ def _check_graph(model: Path) -> None:
         raise ModelError(f"{model}: onnx {onnx.__version__} refuses its graph ({cause}); export it again") from error
 
 
-def _run_folder(model: Path, run: Path | None) -> Path | None:
-    folder = run or model.resolve().parent
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
-    if missing and run:
-        raise ConfigError(
-            f"--run {run} is no run folder: it has no {missing[0]}. Give the folder that the model was made in."
-        )
-    return None if missing else folder
-
-
 def _against_run(
     model: Path, predictor: Predictor, folder: Path, data: Path | None, reporter: Reporter
 ) -> Verification:
-    _refuse_foreign_model(predictor, folder)
+    refuse_foreign_model(predictor.path, predictor.contract, folder)
     examples = _validation_examples(folder, data, predictor.contract.task)
     target = _target_of(model, folder)
-    config = resolve(read_file(folder / run_folder.CONFIG))
-    network = _rebuild(config, folder, predictor)
+    network = trained_network(predictor.path, predictor.contract, folder)
     hashes = [sha256_of(example.path) for example in examples]
     pictures = Pictures(examples, hashes, predictor.contract.preprocessing)
-    reporter.begin("Asking the trained network", len(examples))
+    reporter.begin("Asking the trained network", len(examples), "pictures")
     reference = _answers(network, pictures, predictor.contract, reporter)
     reporter.begin("Asking the exported file")
     artifact = Artifact(path=predictor.path, answers=predictor.answers)
     paths = [example.path for example in examples]
     targets = targets_of(examples, predictor.labels, predictor.contract.task)
-    found = verify(artifact, target, paths, targets, reference, predictor.contract, config.max_drop)
+    found = verify(artifact, target, paths, targets, reference, predictor.contract, config_of(folder).max_drop)
     reporter.end()
     if not found.passed:
         raise ModelError(
             f"{predictor.path} answers differently from the network in {folder}: {'; '.join(found.problems)}."
         )
     return found
-
-
-def _refuse_foreign_model(predictor: Predictor, folder: Path) -> None:
-    owner = json.loads((folder / run_folder.STATUS).read_text(encoding="utf-8"))["id"]
-    if predictor.contract.run_id != owner:
-        raise ModelError(
-            f"{predictor.path} was made by the run {predictor.contract.run_id}, and {folder} holds the run {owner}. "
-            "Give --run the folder that the model was made in."
-        )
 
 
 def _target_of(model: Path, folder: Path) -> ExportTarget:
@@ -161,22 +141,6 @@ def _target_of(model: Path, folder: Path) -> ExportTarget:
             f"{model} is none of the files that the run in {folder} verified: {', '.join(targets)}. Give one of them."
         )
     return load_plugins().find_target(targets[model.name])
-
-
-def _rebuild(config: RunConfig, folder: Path, predictor: Predictor) -> Network:
-    contract, backbones = predictor.contract, load_plugins().backbones
-    for plugin in contract.plugins:
-        if f"backbone {config.backbone}" in plugin.used_for and config.backbone not in backbones:
-            raise ConfigError(
-                f"{predictor.path} was trained with the backbone '{config.backbone}' of {plugin.distribution} "
-                f"{plugin.version}, which is not at hand; install that, and see 'finetune plugins'."
-            )
-    backbone = load_plugins().find_backbone(config.backbone)
-    size = contract.preprocessing.image_size_px
-    model = keep_up_to(build_backbone(backbone, size), config.layer)
-    network = assemble(model, len(contract.labels), size, config.head)
-    load_network(network, folder / run_folder.WEIGHTS)
-    return network.eval()
 
 
 def _answers(network: Network, pictures: Pictures, contract: Contract, reporter: Reporter) -> NDArray[np.float32]:
@@ -193,7 +157,7 @@ def _answers(network: Network, pictures: Pictures, contract: Contract, reporter:
 def _validation_examples(folder: Path, data: Path | None, task: Task) -> list[Example]:
     with (folder / run_folder.SPLIT).open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["part"] == "valid"]
-    moved = _by_content(data) if data else {}
+    moved = by_content(data) if data else {}
     examples = [example_of(moved.get(row["sha256"], Path(row["path"])), row["label"], task) for row in rows]
     missing = [example.path for example in examples if not example.path.is_file()]
     if missing:
@@ -202,14 +166,6 @@ def _validation_examples(folder: Path, data: Path | None, task: Task) -> list[Ex
             "Give --data, the folder where they are now."
         )
     return examples
-
-
-def _by_content(data: Path) -> dict[str, Path]:
-    """Return every picture below the folder by the sha256 of its content: how moved pictures are found again."""
-    if not data.is_dir():
-        raise DataError(f"--data {data} is not a folder. Give the folder where the pictures are now.")
-    pictures = (path for path in data.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-    return {sha256_of(path): path for path in pictures}
 
 
 def _scored(metric: str, predictor: Predictor, data: Path, reporter: Reporter) -> tuple[float, int]:

@@ -14,6 +14,7 @@ from finetune.config import RunOptions
 from finetune.errors import ConfigError
 from finetune.evaluating import evaluate
 from finetune.exporting import export_and_verify, score_test_part
+from finetune.insights.looking import look
 from finetune.intent import Intent, discover
 from finetune.preparation import Job, PicturesRead, prepare
 from finetune.report import make_report
@@ -79,7 +80,7 @@ def go_on(
 
 
 def carry_out(folder: RunFolder, job: Job, clock: Clock, reporter: Reporter) -> RunResult:
-    """Train, evaluate, export and verify, from the newest checkpoint where there is one; return what it came to."""
+    """Train, evaluate, export, verify and look, from the newest checkpoint where there is one; return the result."""
     records.write_inputs(folder, job)
     trainer, outcome = train(folder, job, clock, reporter, partial(_seconds_after_training, job))
     with clock("evaluate"):  # calibrated on the validation pictures
@@ -92,6 +93,8 @@ def carry_out(folder: RunFolder, job: Job, clock: Clock, reporter: Reporter) -> 
         exports = export_and_verify(folder, job, contract, evaluation.answers, reporter)
     with clock("test"):  # once, by the file that is deployed
         tested = score_test_part(exports["onnx"], job, trainer.objective, contract, reporter)
+    with clock("look"):  # at what the model goes by, for people; it is safe by now, and no failure here costs it
+        look(folder, job, trainer, evaluation, reporter)
     result = records.result(folder, job, trainer.objective, outcome, evaluation, exports, tested, clock)
     make_report(folder.path, job.intent.plugins, reporter.note)  # of what is written down by now
     return result

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from finetune import records
+from finetune import records, run_folder
 from finetune.clock import Clock
 from finetune.errors import ResourceError
+from finetune.insights.looking import look_before_training
 from finetune.preparation import Job
 from finetune.run_folder import RunFolder
 from finetune.stopping import Stop
@@ -52,9 +53,11 @@ def train(
 
 def _trained(folder: RunFolder, job: Job, trainer: Trainer, clock: Clock, reporter: Reporter) -> Outcome:
     """Take the steps of the strategy: the head alone, then stages below it; the best is kept and saved."""
-    lr = learning_rate(job, trainer, reporter)
+    lr = learning_rate(folder, job, trainer, reporter)
     folder.record(lr=lr)
     steps = plan(job.config, job.groups, lr, job.strategy, job.dataset.task)
+    if folder.job != "pretrain":  # which has no report
+        look_before_training(folder, job, trainer, steps[0], clock, reporter)
     if job.config.callback and not any(isinstance(step, Phase) for step in steps):
         reporter.note(f"--callback is not used: {', '.join(step.name for step in steps)} has no epochs.")
     save = partial(records.write_training, folder, job, trainer)
@@ -71,13 +74,18 @@ def _trained(folder: RunFolder, job: Job, trainer: Trainer, clock: Clock, report
     return outcome
 
 
-def learning_rate(job: Job, trainer: Trainer, reporter: Reporter) -> float:
-    """Return the rate that was asked for, or with ``lr="find"`` the one that is, or once was, measured for it."""
+def learning_rate(folder: RunFolder, job: Job, trainer: Trainer, reporter: Reporter) -> float:
+    """Return the rate that was asked for, or with ``lr="find"`` the one that is, or once was, measured for it.
+
+    What was measured is written down.
+    """
     journal = trainer.journal
     if job.config.lr != "find":
         journal.lr = job.config.lr
     elif journal.lr is None:
-        journal.lr = trainer.find_rate(phase_to_measure(job.config, job.groups, job.strategy)).suggestion
+        curve = trainer.find_rate(phase_to_measure(job.config, job.groups, job.strategy))
+        folder.write_json(run_folder.RATE_CURVE, curve)
+        journal.lr = curve.suggestion
         reporter.note(f"The learning rate that was found: {journal.lr:.2g}")
     return journal.lr
 

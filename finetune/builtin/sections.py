@@ -7,14 +7,24 @@ from collections.abc import Callable
 from finetune.hookspecs import hookimpl
 from finetune.types import ReportSection
 
-SECTIONS = (
-    ReportSection(name="summary", title="Summary", build="finetune.report.results:summary"),
-    ReportSection(name="scores", title="Scores", build="finetune.report.results:scores"),
-    ReportSection(name="learning-curves", title="Learning curves", build="finetune.report.results:learning_curves"),
-    ReportSection(name="calibration", title="Calibration", build="finetune.report.results:calibration"),
-    ReportSection(name="verification", title="Verification", build="finetune.report.origins:verification"),
-    ReportSection(name="provenance", title="Provenance", build="finetune.report.origins:provenance"),
+SECTIONS = tuple(
+    ReportSection(name=name, title=title, build=f"finetune.report.sections.{build}")
+    for name, title, build in (
+        ("summary", "Summary", "summary:summary"),
+        ("scores", "Scores", "scores:scores"),
+        ("confusion", "Confusion", "confusion:confusion"),
+        ("mistakes", "Mistakes", "mistakes:mistakes"),
+        ("values", "True and predicted values", "values:values"),
+        ("calibration", "Calibration", "calibration:calibration"),
+        ("learning-curves", "Learning curves", "curves:curves"),
+        ("picture-map", "Map of the pictures", "picture_map:picture_map"),
+        ("data-faults", "Faults in the data", "data_faults:data_faults"),
+        ("classes", "Classes", "classes:classes"),
+        ("artifacts", "Exported files", "artifacts:artifacts"),
+        ("provenance", "Provenance", "provenance:provenance"),
+    )
 )
+"""In the order of the page, which leaves out the pictures of later ones first where it has no more room."""
 
 
 @hookimpl

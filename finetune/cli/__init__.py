@@ -16,6 +16,7 @@ from finetune import __version__
 from finetune.cli.advise import advise
 from finetune.cli.audit import audit
 from finetune.cli.commands import add, run_words
+from finetune.cli.explain import explain
 from finetune.cli.list import list_registered
 from finetune.cli.lr_find import lr_find
 from finetune.cli.plugins import plugins
@@ -25,6 +26,8 @@ from finetune.cli.pretrain import pretrain
 from finetune.cli.process import let_idle_threads_sleep
 from finetune.cli.report import report
 from finetune.cli.run import run
+from finetune.cli.runs import runs
+from finetune.cli.runs_clean import clean
 from finetune.cli.runtime import forwarded
 from finetune.cli.verify import verify
 from finetune_export.cli.ending import exit_with
@@ -37,12 +40,16 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "lr-find": lr_find,
     "verify": verify,
     "report": report,
+    "explain": explain,
+    "runs": runs,
     "plugins": plugins,
     "list": list_registered,
 }
 
 OF_PLUGINS: dict[str, Callable[..., Any]] = {"check": check, "new": new}
 """The commands of the group ``finetune plugins``."""
+OF_RUNS: dict[str, Callable[..., Any]] = {"clean": clean}
+"""The commands of the group ``finetune runs``."""
 
 
 def make_app() -> App:
@@ -59,6 +66,8 @@ def make_app() -> App:
         add(made, name, command)
     for name, command in OF_PLUGINS.items():
         add(made["plugins"], name, command)
+    for name, command in OF_RUNS.items():
+        add(made["runs"], name, command)
     for name, command in forwarded().items():  # which read their words themselves
         made.command(command, name=name, help_flags=(), version_flags=(), end_of_options_delimiter="")
     return made

@@ -7,6 +7,7 @@ from typing import Annotated, Unpack
 
 from cyclopts import Parameter
 
+from finetune.cli.flags import NoProgress
 from finetune.config import RunOptions
 from finetune_export.cli.output import print_json, print_table
 
@@ -19,6 +20,7 @@ def advise(
     ] = (),
     config: Annotated[Path | None, Parameter(help="TOML file with any of these options; flags override it.")] = None,
     json: Annotated[bool, Parameter(negative=(), help="Print one JSON object instead of the tables.")] = False,
+    no_progress: NoProgress = False,
     **options: Unpack[RunOptions],
 ) -> None:
     """Measure how well backbones suit your pictures, and recommend one, with a strategy and the reasons.
@@ -37,7 +39,7 @@ def advise(
     keep_freed_memory()
     from finetune.advising import recommend
 
-    with RichReporter() as reporter:
+    with RichReporter(no_progress) as reporter:
         found = recommend(candidates=candidate, config_file=config, reporter=reporter, **options)
     if json:
         print_json(found)

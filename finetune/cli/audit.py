@@ -7,6 +7,7 @@ from typing import Annotated, Unpack
 
 from cyclopts import Parameter
 
+from finetune.cli.flags import NoProgress
 from finetune.config import RunOptions
 from finetune_export.cli.output import print_json, print_table
 
@@ -24,6 +25,7 @@ def audit(
     ] = None,
     config: Annotated[Path | None, Parameter(help="TOML file with any of these options; flags override it.")] = None,
     json: Annotated[bool, Parameter(negative=(), help="Print one JSON object instead of the tables.")] = False,
+    no_progress: NoProgress = False,
     **options: Unpack[RunOptions],
 ) -> None:
     """Look for broken, repeated, nearly equal, contradicting and odd pictures, and show them.
@@ -45,7 +47,7 @@ def audit(
         if "data" in options:
             raise ConfigError(f"{pictures} and --data {options['data']} are both data; leave out one.")
         options["data"] = pictures
-    with RichReporter() as reporter:
+    with RichReporter(no_progress) as reporter:
         found = audit_data(fix=fix, config_file=config, reporter=reporter, **options)
     if json:
         print_json(found)

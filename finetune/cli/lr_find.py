@@ -7,6 +7,7 @@ from typing import Annotated, Unpack
 
 from cyclopts import Parameter
 
+from finetune.cli.flags import NoProgress
 from finetune.config import RunOptions
 from finetune_export.cli.output import print_json
 
@@ -15,6 +16,7 @@ def lr_find(
     *,
     config: Annotated[Path | None, Parameter(help="TOML file with any of these options; flags override it.")] = None,
     json: Annotated[bool, Parameter(negative=(), help="Print one JSON object.")] = False,
+    no_progress: NoProgress = False,
     **options: Unpack[RunOptions],
 ) -> None:
     """Measure the loss over growing learning rates, print the suggested one, and save the curve as a PNG.
@@ -32,7 +34,7 @@ def lr_find(
     keep_freed_memory()
     from finetune.planning import find_rate
 
-    with RichReporter() as reporter:
+    with RichReporter(no_progress) as reporter:
         found = find_rate(config_file=config, reporter=reporter, **options)
     if json:
         print_json({"suggestion": found.suggestion, "curve": found.picture})

@@ -60,7 +60,7 @@ def _run(plugin: str, checks: Sequence[Check]) -> list[Finding]:
 
     findings = []
     with RichReporter() as reporter:
-        reporter.begin(f"Checking the plugin '{plugin}'", len(checks))
+        reporter.begin(f"Checking the plugin '{plugin}'", len(checks), "rules")
         for check in checks:
             with contextlib.redirect_stdout(sys.stderr):  # stdout carries results only
                 findings.append(check.run())

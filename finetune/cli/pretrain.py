@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 
 from cyclopts import Parameter
 
+from finetune.cli.flags import NoProgress
 from finetune.cli.results import data, scored
 from finetune.config import PretrainOptions
 from finetune.errors import ConfigError
@@ -43,6 +44,7 @@ def pretrain(
         bool, Parameter(negative=(), help="Resolve everything, print the plan, and train nothing.")
     ] = False,
     json: Annotated[bool, Parameter(negative=(), help="Print one JSON object instead of the table.")] = False,
+    no_progress: NoProgress = False,
     **options: Unpack[PretrainOptions],
 ) -> None:
     """Train a network from scratch, and write weights that others start from.
@@ -61,7 +63,7 @@ def pretrain(
     _refuse_early(config, resume, package, dry_run, options)
     keep_freed_memory()
     found: RunPlan | Pretrained
-    with RichReporter() as reporter:
+    with RichReporter(no_progress) as reporter:
         if dry_run:
             from finetune.pretraining import dry_run as plan
 

@@ -1,61 +1,72 @@
-"""Progress on stderr: one live bar in a terminal, plain lines elsewhere."""
+"""Progress on stderr: one live view in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from finetune_export.cli.output import visible
+from finetune.cli.live_view import LiveView, writable
+from finetune.reporting import SilentReporter
+
+
+class Lines(SilentReporter):
+    """Every job and every note is a line, in plain text: for logs, and for people who prefer it."""
+
+    def note(self, text: str) -> None:
+        """Print one sentence."""
+        _say(f"• {text}")
+
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:  # noqa: ARG002
+        """Print what begins."""
+        _say(f"{title} …")
 
 
 class RichReporter:
-    """A reporter for people; use it as a context manager, so that the bar is gone when the command ends."""
+    """A reporter for people; use it as a context manager, so that the view is gone when the command ends.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[detail]}", markup=False),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self._task: TaskID | None = None
+    It draws where stderr is a terminal that can move its cursor, unless ``no_progress`` asks for lines.
+    """
+
+    def __init__(self, no_progress: bool = False) -> None:
+        console = Console(stderr=True, highlight=False, emoji=False)
+        # Of a console, FORCE_COLOR makes a terminal; for what moves the cursor it has to be one.
+        is_live = not no_progress and sys.stderr.isatty() and console.is_interactive and not console.is_dumb_terminal
+        self._view = LiveView(console) if is_live else None
+        self._told: LiveView | Lines = self._view or Lines()
 
     def __enter__(self) -> RichReporter:
-        self._progress.start()
+        if self._view:
+            self._view.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._view:
+            self._view.stop()
 
     def note(self, text: str) -> None:
-        """Print one sentence above the bar."""
-        self.console.print(f"• {visible(text)}", markup=False, soft_wrap=True)
+        """Say one sentence, above the view where there is one."""
+        self._told.note(text)
 
-    def begin(self, title: str, total: int | None = None) -> None:
-        """Show a new bar, in place of the one before."""
-        self.end()
-        title = visible(title)
-        self._task = self._progress.add_task(title, total=total, detail="")
-        if self._progress.disable:
-            self.console.print(f"{title} …", markup=False, soft_wrap=True)
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
+        """Show a new job, in place of the one before."""
+        self._told.begin(title, total, unit)
 
     def advance(self, steps: int = 1, detail: str = "") -> None:
-        """Move the bar on."""
-        if self._task is not None:
-            self._progress.update(self._task, advance=steps, detail=visible(detail))
+        """Show that the job is further on."""
+        self._told.advance(steps, detail)
+
+    def figure(self, name: str, value: float, shown: str) -> None:
+        """Show the newest value of a figure."""
+        self._told.figure(name, value, shown)
 
     def end(self) -> None:
-        """Take the bar away."""
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-            self._task = None
+        """Take the job away."""
+        self._told.end()
+
+
+def _say(text: str) -> None:
+    print(writable(text, sys.stderr.encoding or "utf-8"), file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from cyclopts import Parameter
 
+from finetune.cli.flags import NoProgress
 from finetune.cli.results import data, scored
 from finetune.config import RunOptions
 from finetune.errors import ConfigError
@@ -35,6 +36,7 @@ def run(
         bool, Parameter(negative=(), help="Resolve everything, print the plan, and train nothing.")
     ] = False,
     json: Annotated[bool, Parameter(negative=(), help="Print one JSON object instead of the table.")] = False,
+    no_progress: NoProgress = False,
     **options: Unpack[RunOptions],
 ) -> None:
     """Fine-tune a network on your pictures and export a verified ONNX file.
@@ -52,7 +54,7 @@ def run(
 
     is_crossed = _refuse_early(config, resume, dry_run, options)
     keep_freed_memory()
-    with RichReporter() as reporter:
+    with RichReporter(no_progress) as reporter:
         if dry_run:
             from finetune.planning import dry_run as job
         elif is_crossed:
@@ -86,6 +88,8 @@ def _rows(found: RunPlan | CrossValidation | RunResult) -> list[tuple[str, ...]]
 
 
 def _rows_of_run(result: RunResult) -> list[tuple[str, ...]]:
+    from finetune.report.making import REPORT
+
     monitor, shares = result.monitor, shares_of(load_plugins().metrics)
     phases = "  →  ".join(f"{name} {shown(value, monitor in shares)}" for name, value in result.phases.items())
     seconds = "  ".join(f"{stage} {spent:.1f}" for stage, spent in result.seconds.items())
@@ -102,6 +106,7 @@ def _rows_of_run(result: RunResult) -> list[tuple[str, ...]]:
         ("seconds", seconds),
         ("run", str(result.run)),
         ("model", f"{result.onnx} ({result.onnx_bytes / 1e6:.1f} MB)"),
+        ("report", f"{result.run / REPORT}  (open in a browser)"),
         ("next", f"finetune predict {shlex.quote(str(result.onnx))} PICTURE..."),
     ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from finetune.cli.flags import NoProgress
 from finetune.errors import ConfigError, ModelError
 from finetune_export.cli.output import print_json, print_table
 
@@ -27,6 +28,7 @@ def verify(
         ),
     ] = None,
     json: Annotated[bool, Parameter(negative=(), help="Print one JSON object.")] = False,
+    no_progress: NoProgress = False,
 ) -> None:
     """Check a model file: graph, hash, golden pairs, and its answers against the trained network's.
 
@@ -50,7 +52,7 @@ def verify(
     from finetune.cli.progress import RichReporter
     from finetune.reverification import verify_again
 
-    with RichReporter() as reporter:
+    with RichReporter(no_progress) as reporter:
         checked = verify_again(model, run=run, data=data, reporter=reporter)
     print_json(checked) if json else print_table(checked.rows())
 

@@ -85,7 +85,7 @@ def inspect(dataset: Dataset, reporter: Reporter, limits: Limits | None = None) 
     """
     _refuse_unlisted_labels(dataset)
     _refuse_other_values(dataset)
-    reporter.begin("Reading pictures", len(dataset.examples))
+    reporter.begin("Reading pictures", len(dataset.examples), "pictures")
     checked: list[Checked] = []
     refused: list[Refused] = []
     for outcome in read_all(dataset.examples, limits or Limits()):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from finetune.data.likeness import look_alikes
 from finetune.data.reading import HUGE_PIXELS, TINY_SIDE_PX, Checked, Refused
+from finetune.data.targets import text_of
 from finetune.types import Example, Task
 
 KINDS = {
@@ -37,6 +39,8 @@ LISTED_TWICE = {
     "duplicate": "listed twice",
 }
 """What is said of a family where its pictures are one file: a table may name one in several rows."""
+MOST_PICTURES = 200
+"""A run writes down no more pictures of one kind of finding; ``finetune audit`` names all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,25 @@ def _questionable(finding: Finding) -> list[Example]:
 def what_it_shows(example: Example) -> Hashable:
     """Return a picture's label, labels or values, so that equal answers are equal."""
     return example.label, frozenset(example.labels), example.values
+
+
+def as_record(finding: Finding, task: Task) -> dict[str, Any]:
+    """Return a finding as it is written down: its ``kind``, a ``detail``, and its ``pictures``.
+
+    Each of these has ``path``, ``shows`` (label, labels separated by '|', or values), ``part`` and ``group``.
+    """
+    pictures = [{"path": e.path, "shows": text_of(e, task), "part": e.part, "group": e.group} for e in finding.pictures]
+    return {"kind": finding.kind, "detail": finding.detail, "pictures": pictures}
+
+
+def first_of_each_kind(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the first findings of each kind, until they are about ``MOST_PICTURES`` pictures."""
+    kept, pictures = list[Finding](), Counter[str]()
+    for finding in findings:
+        if pictures[finding.kind] < MOST_PICTURES:
+            kept.append(replace(finding, pictures=finding.pictures[:MOST_PICTURES]))
+        pictures[finding.kind] += len(finding.pictures)
+    return kept
 
 
 def class_counts(examples: Iterable[Example]) -> dict[str, int]:

@@ -28,7 +28,8 @@ REFERENCE = re.compile(r"\w+(\.\w+)*:\w+")
 NAME = re.compile(r"\w[\w.:+-]{0,199}")
 OWN_COMMANDS = frozenset(
     {
-        *("advise", "audit", "list", "lr-find", "plugins", "pretrain", "report", "run", "verify"),
+        *("advise", "audit", "explain", "list", "lr-find", "plugins", "pretrain"),
+        *("report", "run", "runs", "verify"),
         *("bench", "check", "inspect", "predict", "serve"),  # the runtime's
     }
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from finetune.data.moved import by_content
 from finetune.evaluation.catalogue import shares_of
 from finetune.plugins import Plugins, load_plugins
 from finetune.report.asking import ask
+from finetune.report.model_card import MODEL_CARD, model_card
 from finetune.report.reading import read_records, refuse_unfinished
 from finetune.report.rendering import page
 from finetune.run_folder import write
@@ -15,23 +17,30 @@ from finetune.run_folder import write
 REPORT = "report.html"
 
 
-def make_report(run: Path, plugins: Plugins, note: Callable[[str], None]) -> Path:
-    """Write the report of the run in the folder ``run``, and return its path.
+def make_report(run: Path, plugins: Plugins, note: Callable[[str], None], data: Path | None = None) -> Path:
+    """Write the report and the model card of the run in the folder ``run``, and return the report's path.
+
+    ``data`` is a folder where pictures are looked for, by their content, that are not where they were.
 
     A section that fails leaves a word in its place; ``note`` says so, too. Raises ``ConfigError`` where the run's
     records are missing or damaged, and ``ResourceError`` where the page cannot be written.
     """
-    records = read_records(run, shares_of(plugins.metrics))
+    records = read_records(run, shares_of(plugins.metrics), by_content(data) if data else {})
+    result = records.result
+    made = page(
+        f"{result.dataset}, {result.backbone}", f"Report of the run {records.run.name}", ask(plugins, records, note)
+    )
     path = run / REPORT
     # A file name may hold bytes that are no text; they are escaped as in the other records.
-    write(path, page(records, ask(plugins, records, note)).encode(errors="backslashreplace"))
+    write(path, made.encode(errors="backslashreplace"))
+    write(run / MODEL_CARD, model_card(records).encode(errors="backslashreplace"))
     return path
 
 
-def make_again(run: Path, note: Callable[[str], None]) -> Path:
+def make_again(run: Path, note: Callable[[str], None], data: Path | None = None) -> Path:
     """Write the report of a run that is done once more, with the sections that are installed now.
 
     Raises as ``make_report`` does, and ``ConfigError`` for a run that is not done.
     """
     refuse_unfinished(run)
-    return make_report(run.resolve(), load_plugins(), note)
+    return make_report(run.resolve(), load_plugins(), note, data)

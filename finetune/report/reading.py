@@ -18,6 +18,7 @@ from finetune import run_folder
 from finetune.config import read_file
 from finetune.data.targets import Targets, example_of, targets_of
 from finetune.errors import ConfigError
+from finetune.report.thumbnails import Thumbnails
 from finetune.types import (
     HeatMap,
     LabelError,
@@ -39,13 +40,16 @@ NEEDED = (
     *(run_folder.HISTORY, METRICS, ANSWERS, run_folder.VERIFICATION, run_folder.MODEL),
 )
 """Files without which there is nothing to report."""
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError, ConfigError)
+DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ModelError, ConfigError)
 
 
 def refuse_unfinished(run: Path) -> None:
     """Raise ``ConfigError`` for a folder that no run left, or whose run is not done."""
     if (run / run_folder.FOLDS).is_file():
-        raise ConfigError(f"{run} is a cross-validation; report one of its runs, in a folder within it.")
+        raise ConfigError(
+            f"{run} is a cross-validation; report one of its runs, in a folder within it, or "
+            f"compare them: finetune report {shlex.quote(str(run))}"
+        )
     if not (run / run_folder.STATUS).is_file():
         raise ConfigError(
             f"{run} is no run's folder: it has no {run_folder.STATUS}. Name the folder that a run was written to."
@@ -59,10 +63,11 @@ def refuse_unfinished(run: Path) -> None:
         )
 
 
-def read_records(run: Path, shares: tuple[str, ...]) -> RunRecords:
+def read_records(run: Path, shares: tuple[str, ...], moved: Mapping[str, Path] = MappingProxyType({})) -> RunRecords:
     """Return the records of the run in the folder ``run``; ``shares`` are the metrics that are read in percent.
 
-    Raises ``ConfigError`` naming what is missing or damaged.
+    ``moved`` are pictures by the sha256 of their content, for those that are not where they were. Raises
+    ``ConfigError`` naming what is missing or damaged.
     """
     missing = [name for name in NEEDED if not (run / name).is_file()]
     if missing:
@@ -75,6 +80,7 @@ def read_records(run: Path, shares: tuple[str, ...]) -> RunRecords:
     with _reading(run / run_folder.SPLIT):
         paths = tuple(Path(row["path"]) for row in labelled)
         targets = _targets(labelled, contract.labels, contract.task)
+        pictures = Thumbnails(split, contract.preprocessing, moved)
     return RunRecords(
         run=run,
         task=contract.task,
@@ -96,6 +102,7 @@ def read_records(run: Path, shares: tuple[str, ...]) -> RunRecords:
         label_errors=_read_if_there(run / run_folder.LABEL_ERRORS, _label_errors),
         heat_maps=_read_if_there(run / run_folder.HEAT_MAPS, _heat_maps) or (),
         places=_read_if_there(run / run_folder.PICTURE_MAP, _places) or (),
+        pictures=pictures,
     )
 
 

@@ -1,74 +1,104 @@
-"""Blocks become HTML here, and nowhere else: every text is escaped, so that no section can add markup of its own."""
+"""Blocks become a page here: one HTML document that asks for nothing, for phones, wide screens and paper."""
 
 from __future__ import annotations
 
-import re
+import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from string import Template
 
 from finetune.report.asking import Asked
-from finetune.report.template import FIGURE, MORE, PAGE, PARAGRAPH, PROBLEM, SECTION, TABLE
-from finetune.types import Block, Figure, Paragraph, RunRecords, Table
+from finetune.report.markup.confusion import confusion_markup
+from finetune.report.markup.picture_map import picture_map_markup
+from finetune.report.markup.pictures import figure_markup, gallery_markup
+from finetune.report.markup.room import LARGEST_PAGE_BYTES, WHY, Room
+from finetune.report.markup.tables import table_markup
+from finetune.report.markup.texts import escaped, size_bytes
+from finetune.types import Block, Confusion, Figure, Gallery, Paragraph, PictureMap
 
-MOST_ROWS = 200
-"""Of a table; on a page, nobody reads more."""
-NUMBER = re.compile(r"[-+±]?[\d.,]+(e[-+]?\d+)?( ?%)?|nan|")
+PARTS = "page"
+STYLES = ("page.css", "tables.css", "pictures.css", "paper.css")
+"""In this order: what paper wants has the last word."""
 
 
-def page(records: RunRecords, sections: Sequence[Asked]) -> str:
-    """Return the page of a run: one HTML document that needs nothing but itself."""
-    result = records.result
-    entries = [f'<li><a href="#{_id(section)}">{_text(section.title)}</a></li>' for section in sections]
-    return PAGE.substitute(
-        title=_text(f"{result.dataset}, {result.backbone}"),
-        run=_text(records.run.name),
+def page(title: str, subtitle: str, sections: Sequence[Asked]) -> str:
+    """Return a page: one HTML document of at most ``LARGEST_PAGE_BYTES`` that needs nothing but itself.
+
+    Texts come first: pictures that no longer fit are left out, in the order of the page, and a sentence says so in
+    their place. A section whose texts alone are too long for the page leaves a word in its place as well. Surrogates
+    of file names that are no text are left to the encoding.
+    """
+    left = LARGEST_PAGE_BYTES - size_bytes(_document(title, subtitle, sections, ()))
+    fitting = []
+    for at, section in enumerate(sections):
+        bare = _section(section, is_first=at == 0, room=Room(0))
+        if size_bytes(bare) > left:
+            section = replace(section, blocks=(), problem=f"It is too long: {WHY}.")
+            bare = _section(section, is_first=at == 0, room=Room(0))
+        left -= size_bytes(bare) + 1
+        fitting.append(section)
+    room = Room(left)
+    shown = [_section(section, is_first=at == 0, room=room) for at, section in enumerate(fitting)]
+    return _document(title, subtitle, sections, shown)
+
+
+def _document(title: str, subtitle: str, sections: Sequence[Asked], shown: Sequence[str]) -> str:
+    entries = [f'<li><a href="#{_id(section)}" dir="auto">{escaped(section.title)}</a></li>' for section in sections]
+    style, script = "\n".join(map(_part, STYLES)), _part("page.js")
+    return Template(_part("page.html")).substitute(
+        title=escaped(title),
+        subtitle=escaped(subtitle),
         contents="\n".join(entries),
-        sections="\n".join(map(_section, sections)),
+        sections="\n".join(shown),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
     )
 
 
-def _section(section: Asked) -> str:
-    blocks = [_block(block, section.title) for block in section.blocks]
-    problem = [PROBLEM.substitute(text=_text(section.problem))] if section.problem else []
-    return SECTION.substitute(id=_id(section), title=_text(section.title), content="\n".join(blocks + problem))
+@cache
+def _part(name: str) -> str:
+    return files(__package__).joinpath(PARTS, name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    """Return what a content security policy calls an inline style or script by: nothing else is obeyed."""
+    return f"sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+
+
+def _section(section: Asked, *, is_first: bool, room: Room) -> str:
+    blocks = list(_blocks(section, is_first, room))
+    if section.problem:
+        blocks.append(f'<p class="problem" dir="auto">This section is missing. {escaped(section.problem)}</p>')
+    name, content = _id(section), "\n".join(blocks)
+    heading = f'<h2 id="{name}-title" dir="auto">{escaped(section.title)}</h2>'
+    return f'<section id="{name}" aria-labelledby="{name}-title">\n{heading}\n{content}\n</section>'
 
 
 def _id(section: Asked) -> str:
-    return f"section-{escape(section.name)}"
+    return f"section-{escaped(section.name)}"
 
 
-def _block(block: Block, title: str) -> str:
-    if isinstance(block, Paragraph):
-        return PARAGRAPH.substitute(text=_text(block.text))
-    if isinstance(block, Figure):
-        return FIGURE.substitute(alt=_text(block.alt), png=b64encode(block.png).decode())
-    return _table(block, title)
+def _blocks(section: Asked, is_first: bool, room: Room) -> Iterator[str]:
+    for at, block in enumerate(section.blocks):
+        yield _block(block, section.title, room, is_lead=is_first and at == 0)
 
 
-def _table(table: Table, title: str) -> str:
-    rows = table.rows[:MOST_ROWS]
-    numeric = [all(NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(table.header))]
-    kinds = [' class="number"' if is_number and column else "" for column, is_number in enumerate(numeric)]
-    header = "".join(
-        f'<th scope="col"{kind}>{_text(cell)}</th>' for cell, kind in zip(table.header, kinds, strict=True)
-    )
-    more = len(table.rows) - len(rows)
-    return TABLE.substitute(
-        name=_text(table.caption or title),
-        caption=f"<caption>{_text(table.caption)}</caption>" if table.caption else "",
-        header=header,
-        rows="\n".join(_row(row, kinds) for row in rows),
-        more=MORE.substitute(shown=f"{len(rows):,}", all=f"{len(table.rows):,}") if more else "",
-    )
-
-
-def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
-    first, *others = row
-    cells = [f'<td dir="auto"{kind}>{_text(cell)}</td>' for cell, kind in zip(others, kinds[1:], strict=True)]
-    return f'<tr><th scope="row" dir="auto">{_text(first)}</th>{"".join(cells)}</tr>'
-
-
-def _text(text: str) -> str:
-    """Return text as HTML shows it as it is; what no document may hold is replaced."""
-    return escape("".join(c if c >= " " or c in "\t\n\r" else "�" for c in text))
+def _block(block: Block, title: str, room: Room, *, is_lead: bool) -> str:
+    match block:
+        case Paragraph():
+            lead = ' class="lead"' if is_lead else ""
+            return f'<p{lead} dir="auto">{escaped(block.text)}</p>'
+        case Figure():
+            return figure_markup(block, room)
+        case Gallery():
+            return gallery_markup(block, room)
+        case Confusion():
+            return confusion_markup(block, title)
+        case PictureMap():
+            return picture_map_markup(block, title, room)
+    return table_markup(block, title)

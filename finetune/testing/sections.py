@@ -71,10 +71,10 @@ def run_of(task: str) -> Path:
 
 def _builds_blocks(subject: SectionSubject) -> None:
     for task in _TASKS:
-        asked, records = subject.ask(task)
+        asked, _ = subject.ask(task)
         if asked and asked.problem:
             raise Broken(f"of a run of {task}: {asked.problem.rstrip('.')}")
-        page(records, [asked] if asked else [])
+        page(subject.section.title, task, [asked] if asked else [])
 
 
 def _is_the_same_again(subject: SectionSubject) -> None:

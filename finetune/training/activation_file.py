@@ -19,6 +19,8 @@ from typing import Any
 if sys.platform != "win32":
     import fcntl
 
+CACHE_FILE = "activations.sqlite"
+"""The name of the file, in finetune's own cache folder."""
 LOCK_SECONDS = 5.0
 """How long another process may hold the file before this run does without."""
 
@@ -145,7 +147,7 @@ class ActivationFile:
         if self._connection is None:
             with contextlib.suppress(FileExistsError):
                 self._path.parent.mkdir(parents=True)
-            with _folder_lock(self._path.parent):
+            with folder_lock(self._path.parent):
                 if not self._path.exists():
                     self._path.touch()  # says why it is impossible, which SQLite does not
                 self._opened = self._path.stat()
@@ -201,15 +203,16 @@ def _prepare(database: sqlite3.Connection) -> None:
 
 def _remove(file: Path, opened: os.stat_result | None) -> None:
     """Remove the file and its companions, unless it is another program's, or a new one since it was opened."""
-    with _folder_lock(file.parent):
+    with folder_lock(file.parent):
         if opened and file.exists() and os.path.samestat(file.stat(), opened):
-            if not _has_our_header(file):
+            if not has_our_header(file):
                 raise ForeignFileError
             for suffix in ("-wal", "-shm", "-journal", ""):
                 Path(f"{file}{suffix}").unlink(missing_ok=True)
 
 
-def _has_our_header(file: Path) -> bool:
+def has_our_header(file: Path) -> bool:
+    """Whether a file is one of these: what else is there is not ours to replace."""
     # Only for a file that is about to go: closing it drops the locks of this process's other connections.
     with file.open("rb") as content:
         header = content.read(72)
@@ -217,7 +220,7 @@ def _has_our_header(file: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Let one process at a time open or replace the file; where folders cannot be locked, or not soon, go on."""
     if sys.platform == "win32":  # a file that is open cannot be removed there anyway
         yield

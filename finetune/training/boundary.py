@@ -163,7 +163,7 @@ class Activations:
         rows = made.flatten(0, 1)  # (N V, …); row r is view r % V of picture r // V
         space = self.space(boundary, dtype)
         keys = [self._key(space, sha256, view) for sha256, view in product(pictures.sha256, range(views))]
-        self._reporter.begin("Computing what is frozen", len(rows))
+        self._reporter.begin("Computing what is frozen", len(rows), "pictures")
         missing = self._fill_from_cache(rows, keys)
         fits = _bytes_of(rows) <= self._cache.capacity_bytes  # a part would push out itself, run after run
         parts = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]

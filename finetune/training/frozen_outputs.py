@@ -15,10 +15,9 @@ from torch import Tensor
 from finetune.data.pictures import Pictures
 from finetune.preparation import Job
 from finetune.training.activation_cache import ActivationCache
+from finetune.training.activation_file import CACHE_FILE
 from finetune.training.boundary import Activations, Boundary
 from finetune.types import Reporter
-
-CACHE_FILE = "activations.sqlite"
 
 
 class _Computed(NamedTuple):

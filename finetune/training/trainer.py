@@ -40,7 +40,7 @@ from finetune.training.learner.trackers import Tracking
 from finetune.training.objective import objective_of
 from finetune.training.precision import training_dtype
 from finetune.training.randomness import seed_of
-from finetune.training.strategies import PROBES, Fit, Phase
+from finetune.training.strategies import PROBES, Fit, Phase, Step
 from finetune.types import Example, RateCurve, Reporter
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|can't start new thread")
@@ -82,7 +82,7 @@ class Trainer:
         self.objective = objective_of(
             job.dataset.task, job.dataset.labels, job.config.monitor, job.split.train, job.intent.metrics
         )
-        self._job = job
+        self._job, self._said = job, set[str]()
         self._network = job.network
         self._reporter = reporter
         precision = self.journal.precision or str(training_dtype(job.config.precision)).removeprefix("torch.")
@@ -184,9 +184,12 @@ class Trainer:
         return reached
 
     def _begin(self, phase: Phase, steps: int, midway: Midway | None) -> None:
-        self._reporter.begin(f"Training, {phase.name}", phase.epochs * steps)
+        """Tell the reporter how many pictures the phase takes, and how many an earlier attempt has taken already."""
+        size = min(self._job.config.batch_size, len(self._train))
+        count = min(steps * size, len(self._train))  # a last one by itself is left out
+        self._reporter.begin(f"Training, {phase.name}", phase.epochs * count, "pictures")
         if midway:
-            self._reporter.advance(midway.epoch * steps + midway.step)
+            self._reporter.advance(midway.epoch * count + min(midway.step * size, count))
 
     @_plain_errors()
     def fit(self, step: Fit) -> tuple[float, float]:
@@ -276,7 +279,8 @@ class Trainer:
 
     def _mixing(self, *, is_spatial: bool) -> list[Any]:
         mix = self._job.config.mix
-        if not is_applicable(mix, is_spatial=is_spatial):
+        if not is_applicable(mix, is_spatial=is_spatial) and mix not in self._said:
+            self._said.add(mix)  # once, for the sweep and the phase
             self._reporter.note(f"--mix {mix} pastes parts of pictures, which pooled features have none of: not here.")
         blending = mixing(mix, is_spatial=is_spatial)
         return [] if blending is None else [blending]
@@ -305,29 +309,51 @@ class Trainer:
         )
         return shuffled, Batches(valid, learned(self.valid_targets), config.batch_size)
 
-    @_plain_errors()
     def logits(self) -> Tensor:
-        """Return what the network says of the validation pictures, in their order: float32 (N, K).
+        """Return what the network says of the validation pictures, in their order: float32 (N, K)."""
+        return self.outputs()[0]
 
-        Where the body was left as it is, what leaves it is at hand. Which way is taken depends on the step that is
-        kept, and not on what happens to be in memory: their last digits may differ, and a resumed run is to have the
-        same.
+    @_plain_errors()
+    def outputs(self, embedded: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """Return what the network says of the validation pictures, and what its classifier sees of some.
+
+        These are logits, float32 (N, K), and embeddings, float32 (M, D), in the pictures' order. Where the body was
+        left as it is, what leaves it is at hand. Which way is taken depends on the step that is kept, and not on what
+        happens to be in memory: their last digits may differ, and a resumed run is to have the same.
         """
         count, step = len(self._valid), self._job.config.batch_size
+        is_kept = torch.zeros(count, dtype=torch.bool)
+        is_kept[list(embedded)] = True
         is_probe = self.journal.outcome.kept in PROBES
-        ask = self._asked_above_the_body() if is_probe else self._asked_about_pictures()
+        embed = self._embedding_above_the_body() if is_probe else self._embedding_pictures()
+        logits, embeddings = [], []
         with torch.no_grad():
-            return torch.cat([ask(list(range(count))[start : start + step]) for start in range(0, count, step)])
+            for start in range(0, count, step):
+                embedding = embed(list(range(count))[start : start + step])
+                logits.append(self._network.classify(embedding))
+                embeddings.append(embedding[is_kept[start : start + step]])
+        return torch.cat(logits), torch.cat(embeddings)
 
-    def _asked_above_the_body(self) -> Callable[[list[int]], Tensor]:
+    def _embedding_above_the_body(self) -> Callable[[list[int]], Tensor]:
         boundary = self._boundary(self._stages)
         _, valid = self._frozen.of_both(boundary, 1)
-        above = boundary.above.eval()
-        return lambda indices: above(picked(boundary, valid, indices, 0))
+        self._network.eval()
+        return lambda indices: picked(boundary, valid, indices, 0)
 
-    def _asked_about_pictures(self) -> Callable[[list[int]], Tensor]:
+    def _embedding_pictures(self) -> Callable[[list[int]], Tensor]:
         network = self._network.eval()
-        return lambda indices: network(self._valid.images([(index, 0) for index in indices]))
+        return lambda indices: network.embed(self._valid.images([(index, 0) for index in indices]))
+
+    @_plain_errors()
+    def frozen_features(self, step: Step) -> NDArray[np.float32]:
+        """Return what leaves the body of all training pictures, then of all validation pictures, as they are: (N, D).
+
+        They are computed in as many views as a first ``step`` that leaves the body as it is needs, and are at hand
+        for it then.
+        """
+        boundary = self._boundary(self._stages)
+        both = self._frozen.of_both(boundary, self._views if isinstance(step, Phase) else 1)
+        return torch.cat([boundary.seen_above(part[:, 0]) for part in both]).numpy()
 
     @property
     def cost_of_fitting(self) -> int:
@@ -343,7 +369,7 @@ class Trainer:
         """Return what it takes to ask the network about a validation picture, from its file on, in seconds."""
         started = time.monotonic()
         with torch.no_grad():
-            self._asked_about_pictures()([0])
+            self._network.classify(self._embedding_pictures()([0]))
         return time.monotonic() - started
 
     def snapshot(self) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.types.common import Task
 from finetune.types.results import RateCurve, RunResult, Verification
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finetune_export.contract import Contract
+
+PictureProblem = Literal["gone", "changed", "unreadable"]
+"""Why a picture of a run cannot be shown: it is not there, has another content than it had, or cannot be decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +165,34 @@ class Place:
     y: float
 
 
+class RunPictures:
+    """The pictures of a run, small, for a page; this one has none, and the reader of a run's folder puts in its own.
+
+    A ``path`` is one of ``split.csv``, of a record, or of ``RunRecords.paths``. What cannot be shown is None:
+    ``problem`` says why.
+    """
+
+    def thumbnail(self, path: Path | str, side_px: int, quality: int = 75) -> bytes | None:  # noqa: ARG002 - nothing is here
+        """Return a picture upright and in RGB, no side longer than ``side_px``, as a JPEG file."""
+        return None
+
+    def view(
+        self,
+        path: Path | str,  # noqa: ARG002 - nothing is here
+        side_px: int,  # noqa: ARG002
+        heat_map: HeatMap | None = None,  # noqa: ARG002
+    ) -> bytes | None:
+        """Return the square that the network sees of a picture as a JPEG file, with a heat map laid over it if given.
+
+        Its side is the network's, and ``side_px`` at most.
+        """
+        return None
+
+    def problem(self, path: Path | str) -> PictureProblem | None:  # noqa: ARG002 - nothing is here
+        """Return why a picture cannot be shown, None where it can."""
+        return "gone"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecords:
     """What a finished run has written down, as its folder ``run`` holds it; for reading only.
@@ -172,7 +203,8 @@ class RunRecords:
     ``answers`` are the trained network's to the ``N`` validation pictures, float32 (N, K) as in ``Answered``, which
     describes ``targets``, too; ``paths`` are these pictures, which may have moved since. What a run found out to be
     looked at is empty or None where there was nothing to be found, or no time: ``rate_curve`` of the learning rate,
-    ``label_errors``, ``heat_maps`` of the pictures with the largest losses, and the ``places`` of a map.
+    ``label_errors``, ``heat_maps`` of the pictures with the largest losses, and the ``places`` of a map. ``pictures``
+    are those of ``split``, small, as far as they are still there.
     """
 
     run: Path
@@ -195,3 +227,4 @@ class RunRecords:
     label_errors: LabelErrors | None = None
     heat_maps: tuple[HeatMap, ...] = ()
     places: tuple[Place, ...] = ()
+    pictures: RunPictures = RunPictures()  # noqa: RUF009 - it holds nothing

@@ -22,7 +22,7 @@ from finetune_export import Prediction, Predictor
 class Classifier(litserve.LitAPI):  # type: ignore[misc]
     """A picture in, a label out."""
 
-    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
+    def setup(self, device: str) -> None:
         """Open the model."""
         self.predictor = Predictor(sys.argv[1], threads=1)
 

@@ -90,7 +90,7 @@ class Wire(asyncio.Protocol):
                 self.transport.close()
             self._answer.set_result((status, body))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """Tell who is waiting."""
         if self._answer and not self._answer.done():
             self._answer.set_exception(ConnectionResetError("closed without an answer"))

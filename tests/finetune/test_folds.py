@@ -39,7 +39,7 @@ class CtrlC(SilentReporter):
     def note(self, text: str) -> None:
         self.said.append(text)
 
-    def begin(self, title: str, total: int | None = None) -> None:  # noqa: ARG002
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
         if title.startswith(self.title) and (self.after is None or self.after in self.said):
             raise KeyboardInterrupt
 

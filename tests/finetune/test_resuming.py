@@ -45,13 +45,13 @@ class EndAt(SilentReporter):
     def note(self, text: str) -> None:
         self.said.append(text)
 
-    def begin(self, title: str, total: int | None = None) -> None:  # noqa: ARG002
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
         self.title_now = title
         self._end_after(0)
 
-    def advance(self, steps: int = 1, detail: str = "") -> None:  # noqa: ARG002
+    def advance(self, steps: int = 1, detail: str = "") -> None:
         if self.title_now.startswith(self.title):
-            self.steps -= steps
+            self.steps -= 1
         self._end_after(0)
 
     def _end_after(self, left: int) -> None:

@@ -50,7 +50,7 @@ def test_the_result_counts_what_was_there(trained: Any) -> None:
     assert (result.train_images, result.valid_images, result.test_images) == (2 * 12, 2 * 12, 0)
     assert result.onnx_bytes == trained.model.stat().st_size
     assert result.artifacts == {"onnx": trained.model}
-    assert result.seconds.keys() == {"prepare", "from scratch", "evaluate", "export", "test", "total"}
+    assert result.seconds.keys() == {"prepare", "from scratch", "evaluate", "export", "test", "look", "total"}
 
 
 def test_every_kind_of_picture_is_trained_on_and_answered_alike(trained: Any) -> None:
@@ -85,10 +85,14 @@ def test_the_run_folder_holds_these_files_and_no_others(trained: Any) -> None:
         "augmented.png",
         "config.toml",
         "data.json",
+        "heat_maps.json",
         "history.csv",
+        "label_errors.json",
+        "MODEL_CARD.md",
         "learning_curve.png",
         "metrics.json",
         "model.onnx",
+        "picture_map.json",
         "report.html",
         "run.json",
         "split.csv",

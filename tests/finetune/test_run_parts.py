@@ -60,7 +60,7 @@ class StopAt(SilentReporter):
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def begin(self, title: str, total: int | None = None) -> None:  # noqa: ARG002
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
         if title.startswith(self.title):
             raise StoppedError
 

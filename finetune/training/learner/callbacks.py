@@ -112,9 +112,11 @@ class Progress(Callback):  # type: ignore[misc]
         self.started = time.perf_counter()
 
     def after_batch(self) -> None:
-        """Advance the bar with the smoothed loss."""
+        """Count the pictures of a training batch, and tell the smoothed loss."""
         if self.training:
-            self.reporter.advance(detail=f"epoch {self.epoch + 1}/{self.n_epoch}  loss {float(self.smooth_loss):.3f}")
+            loss = float(self.smooth_loss)
+            self.reporter.figure("loss", loss, f"{loss:.3f}")
+            self.reporter.advance(len(self.xb[0]), f"epoch {self.epoch + 1}/{self.n_epoch}")
 
     def after_epoch(self) -> None:
         """Add a line to the history, and say it."""
@@ -129,6 +131,7 @@ class Progress(Callback):  # type: ignore[misc]
             seconds=round(time.perf_counter() - self.started, 3),
         )
         self.history.append(epoch)
+        self.reporter.figure(self.objective.monitor, score, self.objective.shown(score))
         self.unsaid_s += epoch.seconds
         if self.unsaid_s >= SAID_EVERY_S or epoch.epoch == self.n_epoch:
             self._say(epoch)

@@ -15,6 +15,7 @@ from fastai.learner import Learner, Metric
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import set_seed
 from fastai.vision.learner import model_meta, vision_learner
+from fastcore.imports import in_notebook
 from torch import Tensor, nn
 
 from finetune.config import RunConfig
@@ -111,8 +112,9 @@ def _common(config: RunConfig, loss: Any, metric: Metric, callbacks: Sequence[Ca
 
 def _finished(learner: Any, dtype: torch.dtype) -> Any:
     _compute_in(dtype, learner.model)
-    learner.remove_cb(ProgressCallback)  # progress goes to the reporter,
-    learner.logger = lambda _: None  # and figures to the history; stdout is for results
+    if not in_notebook():  # where fastai's own table of epochs is what people expect
+        learner.remove_cb(ProgressCallback)  # progress goes to the reporter,
+        learner.logger = lambda _: None  # and figures to the history; stdout is for results
     return learner
 
 

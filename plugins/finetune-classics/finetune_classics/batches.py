@@ -85,7 +85,7 @@ def _write_pictures(batch: Path, folder: Path, reporter: Reporter) -> None:
     from PIL import Image
 
     records = _records(batch)
-    reporter.begin(f"Writing the pictures of {batch.name}", len(records))
+    reporter.begin(f"Writing the pictures of {batch.name}", len(records), "pictures")
     for index, (label, pixels) in enumerate(_pictures(records)):
         path = folder / LABELS[label] / f"{batch.stem}_{index:05}.png"
         # Level 1: larger by a tenth than the default, and several times faster.

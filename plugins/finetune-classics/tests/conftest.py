@@ -25,13 +25,16 @@ class CountingReporter:
     def note(self, text: str) -> None:
         self.titles.append(text)
 
-    def begin(self, title: str, total: int | None = None) -> None:
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
         self.titles.append(title)
         self.total = total
 
     def advance(self, steps: int = 1, detail: str = "") -> None:
         self.steps += steps
         self.detail = detail
+
+    def figure(self, name: str, value: float, shown: str) -> None:
+        pass
 
     def end(self) -> None:
         pass

@@ -80,7 +80,7 @@ def _check_complete(folder: Path, examples: tuple[Example, ...]) -> None:
 
 def _draw_all(drawn: DrawnSet, folder: Path, reporter: Reporter) -> None:
     tasks = drawn.tasks()
-    reporter.begin(f"Drawing {drawn.what}", len(tasks))
+    reporter.begin(f"Drawing {drawn.what}", len(tasks), "pictures")
     for breed in drawn.breeds:
         (folder / breed.name).mkdir()
     # Others draw, and only this process writes: what it leaves when it is stopped, nobody adds to.

@@ -101,7 +101,7 @@ def _file(repository: str, revision: str, name: str, cache: Path) -> Path:
 
 
 def _download(repository: str, revision: str, files: Sequence[str], cache: Path, reporter: Reporter) -> Path:
-    reporter.begin(f"Downloading {repository}", len(files))
+    reporter.begin(f"Downloading {repository}", len(files), "files")
     root = Path()
     for name in files:
         root = _file(repository, revision, name, cache).parents[len(Path(name).parts) - 1]

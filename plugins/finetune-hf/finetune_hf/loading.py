@@ -99,7 +99,7 @@ class _Rows:
 
     def examples(self, shards: Shards) -> tuple[Example, ...]:
         """Return the examples in the order of splits, files and rows; raise ``DataError`` for the first wrong row."""
-        self.reporter.begin("Taking pictures out of the set")
+        self.reporter.begin("Taking pictures out of the set", unit="pictures")
         alone = len(shards.splits) == 1
         found: list[Example] = []
         for split, files in shards.splits.items():

@@ -99,10 +99,10 @@ class StopsIn(SilentReporter):
     def __init__(self, title: str, steps: int) -> None:
         self.title, self.steps, self.is_on = title, steps, False
 
-    def begin(self, title: str, total: int | None = None) -> None:  # noqa: ARG002
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
         self.is_on = title == self.title
 
-    def advance(self, steps: int = 1, detail: str = "") -> None:  # noqa: ARG002
+    def advance(self, steps: int = 1, detail: str = "") -> None:
         self.steps -= self.is_on
         if self.is_on and not self.steps:
             signal.raise_signal(signal.SIGTERM)

@@ -194,7 +194,7 @@ def test_a_run_prints_one_json_object_and_nothing_else_on_stdout(
     assert "Training, from scratch" in said.err
 
 
-REST = ("seconds", "run", "model", "next")
+REST = ("seconds", "run", "model", "report", "next")
 
 
 def test_a_run_prints_a_table_that_says_what_comes_next(
@@ -217,6 +217,7 @@ def test_a_run_prints_a_table_that_says_what_comes_next(
     )
     assert re.match(r"accuracy \d+\.\d%, the same answer on 2 of 2 pictures, largest difference \d", rows["exported"])
     assert rows["run"] == str(folder)
+    assert rows["report"] == f"{folder / 'report.html'}  (open in a browser)"
     assert rows["next"] == f"finetune predict {folder / 'model.onnx'} PICTURE..."
 
 

@@ -63,7 +63,7 @@ def test_the_pictures_are_left_as_they_were(pictures: Path, tree: Callable[[Path
 def test_progress_counts_every_picture(pictures: Path) -> None:
     told: list[object] = []
     reporter = SilentReporter()
-    reporter.begin = lambda _, total=None: told.append(total)  # type: ignore[method-assign]
+    reporter.begin = lambda _, total=None, unit="": told.append(total)  # type: ignore[method-assign]
     reporter.advance = lambda steps=1: told.append(steps)  # type: ignore[method-assign,assignment]
     reporter.end = lambda: told.append("end")  # type: ignore[method-assign]
 

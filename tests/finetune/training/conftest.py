@@ -45,14 +45,18 @@ class Reports:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.steps = 0
+        self.figures: dict[str, list[str]] = {}
 
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def begin(self, title: str, total: int | None = None) -> None: ...
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None: ...
 
-    def advance(self, steps: int = 1, detail: str = "") -> None:  # noqa: ARG002
+    def advance(self, steps: int = 1, detail: str = "") -> None:
         self.steps += steps
+
+    def figure(self, name: str, value: float, shown: str) -> None:
+        self.figures.setdefault(name, []).append(shown)
 
     def end(self) -> None: ...
 

@@ -340,7 +340,7 @@ def test_a_batch_of_the_validation_cannot_be_left_out(runs: Runs) -> None:
 class Unmeasurable(Objective):
     """An objective whose metric breaks."""
 
-    def score(self, logits: Any, targets: Any) -> float:  # noqa: ARG002
+    def score(self, logits: Any, targets: Any) -> float:
         raise PluginError("The metric 'kappa' failed: no.")
 
 

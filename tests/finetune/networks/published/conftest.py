@@ -35,7 +35,7 @@ class Recorder(SilentReporter):
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def begin(self, title: str, total: int | None = None) -> None:
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
         self.jobs.append((title, total))
         self.steps = 0
 

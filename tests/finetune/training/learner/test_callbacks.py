@@ -170,7 +170,9 @@ def test_every_epoch_is_a_line_of_the_history_with_the_rate_of_the_head() -> Non
     assert [(line.phase, line.epoch) for line in history] == [("some", 1), ("some", 2), ("some", 3)]
     assert [line.lr for line in history] == pytest.approx([0.01, 0.005, 0.0025])
     assert all(0 < line.valid_loss < 2 and 0 < line.train_loss < 2 and 0 <= line.score <= 1 for line in history)
-    assert reports.steps == 3 * 3
+    assert reports.steps == 3 * 12, "pictures"
+    assert len(reports.figures["loss"]) == 3 * 3
+    assert reports.figures["accuracy"] == [f"{line.score:.1%}" for line in history]
 
 
 class CutShort(Callback):  # type: ignore[misc]
@@ -188,7 +190,7 @@ def test_an_epoch_whose_training_is_cut_short_is_a_line_like_any_other() -> None
 
     (short,), reports = followed(1, RIGHT, CutShort())
 
-    assert reports.steps == 1
+    assert reports.steps == 4, "the pictures of a batch"
     assert short.valid_loss == pytest.approx(whole.valid_loss, rel=0.1)
     assert 0 < short.train_loss < 2
     assert 0 <= short.score <= 1

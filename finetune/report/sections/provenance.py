@@ -1,4 +1,4 @@
-"""The built-in sections on what can be relied on: verification and provenance."""
+"""What the model was made of, under which licences, and how to make it again."""
 
 from __future__ import annotations
 
@@ -6,32 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from finetune import run_folder
-from finetune.evaluation.catalogue import shown
-from finetune.types import Block, Paragraph, RunRecords, Table, Verification
-
-
-def verification(records: RunRecords) -> Iterator[Block]:
-    """Show how each artifact was held against the trained network."""
-    yield Paragraph(
-        "Every file was asked about the validation pictures, from picture file to answer, and held against the trained "
-        "network. To do so again: finetune verify " + shlex.quote(str(records.result.onnx))
-    )
-    header = ("target", "file", "pictures", "same answer", "largest difference", "metric", "trained", "exported")
-    rows = tuple(_compared(found, found.metric in records.shares) for found in records.verification)
-    yield Table((*header, "verdict"), rows, "Each artifact against the trained network")
-
-
-def _compared(found: Verification, is_share: bool) -> tuple[str, ...]:
-    values = (shown(value, is_share) for value in (found.value, found.exported_value))
-    difference = f"{found.max_difference:.1e}"
-    what = (found.target, found.file, f"{found.compared}", f"{found.agreement:.2%}", difference, found.metric)
-    return (*what, *values, "; ".join(found.problems) or f"passed: {_allowed(found)}")
-
-
-def _allowed(found: Verification) -> str:
-    if found.max_drop_allowed is not None:
-        return f"the {found.metric} may drop by {found.max_drop_allowed:g}"
-    return f"{found.min_agreement:.0%} the same and {found.max_difference_allowed:g} are allowed"
+from finetune.types import Block, Paragraph, RunRecords, Table
 
 
 def provenance(records: RunRecords) -> Iterator[Block]:

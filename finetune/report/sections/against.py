@@ -1,0 +1,67 @@
+"""What the model is held against: an answer that looks at no picture, and the phases that were not kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from finetune.data.targets import example_of, targets_of
+from finetune.evaluation.baselines import Baseline, baseline
+from finetune.report.sections.wording import difference_of, value_of
+from finetune.types import Block, Paragraph, RunRecords, Table
+
+PROBES = ("frozen", "logreg", "svm")
+"""The phases that leave the body as it is; those of ``finetune.training.strategies``, which this page does without."""
+
+
+def constant_of(records: RunRecords) -> Baseline | None:
+    """Return the answer that the training pictures alone suggest; None without pictures to learn from or to answer."""
+    rows = [row for row in records.split if row["part"] == "train"]
+    if not rows or not len(records.targets):
+        return None
+    examples = [example_of(Path(row["path"]), row["label"], records.task) for row in rows]
+    targets = targets_of(examples, records.labels, records.task)
+    return baseline(records.task, targets, records.targets, len(records.labels))
+
+
+def constant_named(records: RunRecords, found: Baseline) -> str:
+    """Return what giving the constant answer is called, as the subject of a sentence."""
+    if records.task == "single-label":
+        return f"always saying '{records.labels[int(np.argmax(found.answers[0]))]}'"
+    if records.task == "multi-label":
+        return "always answering how often each label is in the training pictures"
+    return "always answering the mean of the training pictures"
+
+
+def compared(records: RunRecords, found: Baseline | None) -> Iterator[Block]:
+    """Show by how much the model that was kept is better than what else there was."""
+    rows = tuple(_rows(records, found))
+    if rows:
+        header = ("against", "metric", "it reaches", "the model", "better by")
+        yield Table(header, rows, "What the model is held against")
+    low = (records.result.interval or (math.nan,))[0]
+    if found and low <= found.value:
+        yield Paragraph(
+            f"The interval of the model begins at {value_of(records, found.metric, low)}: these pictures do not "
+            f"show that it is any better than {constant_named(records, found)}."
+        )
+
+
+def _rows(records: RunRecords, found: Baseline | None) -> Iterator[tuple[str, ...]]:
+    result = records.result
+    kept = result.phases.get(result.kept, math.nan)
+    for name, value in result.phases.items():
+        if name != result.kept:  # which is the best of them, whether its metric is to be high or low
+            what = f"the probe, phase '{name}'" if name in PROBES else f"phase '{name}'"
+            yield (what, *_pair(records, result.monitor, value, kept, abs(kept - value)))
+    if found:
+        difference = result.value - found.value
+        yield (constant_named(records, found), *_pair(records, found.metric, found.value, result.value, difference))
+
+
+def _pair(records: RunRecords, metric: str, there: float, here: float, difference: float) -> tuple[str, ...]:
+    values = (value_of(records, metric, value) for value in (there, here))
+    return (metric, *values, difference_of(records, metric, difference))
