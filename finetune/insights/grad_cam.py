@@ -53,12 +53,13 @@ def heat_maps(network: Network, images: Tensor, labels: Tensor) -> NDArray[np.ui
 
 def _heat(network: Network, place: Place, images: Tensor, labels: Tensor) -> NDArray[np.uint8]:
     seen = nn.Identity()
-    hook = place.module.register_forward_hook(lambda *passed: place.layout.through(seen, passed[-1]))
-    try:
-        with _constant_scales(network):
+    with _constant_scales(network):
+        # After those of the scales: the place may be a normalisation itself.
+        hook = place.module.register_forward_hook(lambda *passed: place.layout.through(seen, passed[-1]))
+        try:
             maps = LayerGradCam(network, seen).attribute(images, target=labels, relu_attributions=True)
-    finally:
-        hook.remove()
+        finally:
+            hook.remove()
     heat = _shifted(maps.detach(), place.offset)[:, 0]  # (N, h, w), 0 or more
     strongest = heat.amax((1, 2), keepdim=True)
     scaled: NDArray[np.float32] = (heat * 255 / strongest.where(strongest > 0, 1)).numpy()

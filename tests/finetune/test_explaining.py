@@ -16,7 +16,7 @@ from PIL import Image
 from finetune import explaining
 from finetune.errors import ConfigError, DataError, ImageError, ModelError
 from finetune.explaining import Explanation, explain
-from finetune_export import Predictor, model_file
+from finetune_export import Prediction, Predictor, model_file
 from finetune_export.image_gate import PICTURE_SUFFIXES
 
 from .conftest import LABELS
@@ -235,7 +235,7 @@ def test_the_caption_says_what_the_model_says_and_what_is_bright(
     trained: Any, threshold: float, label: str, speaks: bool, lines: list[str]
 ) -> None:
     contract = replace(Predictor(trained.model).contract, labels=("ant", "bee"), thresholds={"bee": threshold})
-    prediction = explaining.Prediction.of("x", np.array([0.25, 0.75], np.float32), contract)
+    prediction = Prediction.of("x", np.array([0.25, 0.75], np.float32), contract)
     answer = {"ant": 0.25, "bee": 0.75}[label]
     found = Explanation(
         path="in/photo.jpg",

@@ -179,6 +179,13 @@ class First(nn.Module):
         return tokens[:, 0]
 
 
+class Others(nn.Module):
+    """Leaves the first token out."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 1:]
+
+
 def by_hand(*stages: nn.Module) -> Network:
     """Return a network of these stages whose only logits are the brightness, and its opposite."""
     whole = nn.Sequential(*stages)
@@ -188,10 +195,12 @@ def by_hand(*stages: nn.Module) -> Network:
     return bright.eval()
 
 
+MAP = (Whiteness(tokens=False),)
 TOKENS = (Whiteness(tokens=True), Gathering(), First())
+NORMAL = (Whiteness(tokens=True), nn.LayerNorm(2), Others())
 
 
-@pytest.mark.parametrize("stages", [(Whiteness(tokens=False),), TOKENS], ids=["map", "class token"])
+@pytest.mark.parametrize("stages", [MAP, TOKENS, NORMAL], ids=["map", "class token", "norm"])
 def test_a_bright_corner_is_the_whole_heat_of_brightness(stages: tuple[nn.Module, ...]) -> None:
     images = torch.zeros(1, 3, 64, 64)
     images[:, :, 48:, :16] = 1.0
@@ -207,7 +216,7 @@ def test_what_nothing_speaks_for_is_cold_everywhere() -> None:
     images = torch.zeros(1, 3, 64, 64)
     images[:, :, 48:, :16] = 1.0
 
-    assert not made(by_hand(Whiteness(tokens=False)), images, torch.tensor([1])).any()
+    assert not made(by_hand(*MAP), images, torch.tensor([1])).any()
 
 
 # ── where they are made ─────────────────────────────────────────────────────────────────────────────

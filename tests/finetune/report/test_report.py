@@ -152,7 +152,9 @@ def test_a_folder_that_no_run_left_is_refused(tmp_path: Path) -> None:
 
 def test_a_cross_validation_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
     (tmp_path / "folds.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"is a cross-validation; report one of its runs, in a folder within it, or compare them: finetune report"):
+    with pytest.raises(
+        ConfigError, match=r"is a cross-validation; report one of its runs, in a folder within it, or compare them: "
+    ):
         make_again(tmp_path, pytest.fail)
 
 
