@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PLUGINS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard plugins/*/pyproject.toml))
 DISTRIBUTIONS := -e ./export -e ".[dev]" $(PLUGINS)
 
-.PHONY: help install demo transfer-demo starter test test-all battery test-real bench bench-choices bench-serve bench-starter lint format clean
+.PHONY: help install demo transfer-demo starter test test-all battery notebook test-real bench bench-choices bench-serve bench-starter lint format clean
 
 help:           ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
@@ -42,6 +42,9 @@ test-all: install  ## Run the test suite with the slow tests.
 
 battery: install  ## Kill, stop and starve real runs until they have survived it all. About ten minutes.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" tests/finetune/resume tests/finetune/training/test_checkpoints_crashes.py
+
+notebook: install  ## Run the notebook from top to bottom.
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_notebook.py
 
 test-real: install  ## Run the tests on real photos; needs FINETUNE_REAL_DATA.
 	$(BIN)/python -m pytest -m real_data

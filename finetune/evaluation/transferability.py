@@ -18,6 +18,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from finetune.evaluation.threads import on_one_thread
+
 Features = NDArray[np.float32] | NDArray[np.float64]
 Targets = NDArray[np.int64]
 Vector = NDArray[np.float64]
@@ -33,6 +35,7 @@ _RATIO_SPAN = 1e12
 # ── LogME ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+@on_one_thread()
 def log_me(features: Features, targets: Targets) -> float:
     """Return the log of the maximum evidence, per picture, of linear models that tell each class from the rest.
 
@@ -89,6 +92,7 @@ def _fit(spectrum: Vector, along: Vector, beside: float, ratio: float) -> tuple[
 # ── H-score ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+@on_one_thread()
 def h_score(features: Features, targets: Targets) -> float:
     """Return how much of the features' variance lies between the classes, in units of the variance: 0 to K - 1.
 
@@ -130,6 +134,7 @@ class CrossValidated:
     folds: int
 
 
+@on_one_thread()
 def cross_validated_accuracy(features: Features, targets: Targets, seed: int, folds: int = 5) -> CrossValidated:
     """Return how often a logistic regression is right about pictures that it was not fitted to.
 

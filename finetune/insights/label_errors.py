@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from finetune.data.targets import Targets, text_of
+from finetune.evaluation.threads import on_one_thread
 from finetune.types import Example, LabelError, LabelErrors, Task
 
 FEWEST_PICTURES = 20
@@ -67,6 +67,7 @@ def held_out_probabilities(
     return found
 
 
+@on_one_thread()
 def _cross_validated(features: NDArray[np.float32], targets: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """Return probabilities, a column for each class that there is.
 
@@ -78,9 +79,7 @@ def _cross_validated(features: NDArray[np.float32], targets: NDArray[np.int64], 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is regularisation, too
         warnings.filterwarnings("ignore", message="The least populated class")
-        # On one thread: for products this small, several spend their time waiting for each other.
-        with threadpool_limits(1):
-            return np.asarray(cross_val_predict(classifier, features, targets, cv=parts, method="predict_proba"))
+        return np.asarray(cross_val_predict(classifier, features, targets, cv=parts, method="predict_proba"))
 
 
 def find_errors(

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
+
+from finetune.evaluation.threads import on_one_thread
 
 FEWEST_FOR_NEIGHBOURS = 10
 """Fewer pictures have no neighbourhoods to keep, and are laid out along the two directions they differ most in."""
@@ -19,6 +20,7 @@ PERPLEXITY = 30
 _STEPS = 500
 
 
+@on_one_thread()
 def places(embeddings: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     """Return where pictures lie on a map: their embeddings, (N, D), to places between 0 and 1, (N, 2).
 
@@ -27,10 +29,9 @@ def places(embeddings: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     finite.
     """
     distinct, which = np.unique(embeddings, axis=0, return_inverse=True)
-    with threadpool_limits(1):  # for products this small, several spend their time waiting for each other
-        directions = _principal(distinct, seed)
-        if len(distinct) >= FEWEST_FOR_NEIGHBOURS and directions.shape[1] > 1:
-            directions = _neighbouring(directions, seed)
+    directions = _principal(distinct, seed)
+    if len(distinct) >= FEWEST_FOR_NEIGHBOURS and directions.shape[1] > 1:
+        directions = _neighbouring(directions, seed)
     return _in_unit_square(directions[:, :2])[which.ravel()]
 
 

@@ -24,7 +24,10 @@ def wrong_with(block: object) -> str:
 
 
 def _wrong_with_paragraph(block: Paragraph) -> str:
-    return "" if isinstance(block.text, str) else f"the text of a paragraph is {type(block.text).__name__}"
+    for what, text in (("text", block.text), ("command", block.command)):
+        if not isinstance(text, str):
+            return f"the {what} of a paragraph is {type(text).__name__}"
+    return ""
 
 
 def _wrong_with_table(table: Table) -> str:
@@ -35,7 +38,11 @@ def _wrong_with_table(table: Table) -> str:
         return "a table has no columns"
     if any(len(line) != len(table.header) for line in table.rows):
         return f"a row of a table has other columns than the {len(table.header)} of its header"
-    return _wrong_with_caption(table.caption, "a table")
+    return _wrong_with_caption(table.caption, "a table") or _wrong_with_flag(table.sortable, "a table is sortable")
+
+
+def _wrong_with_flag(flag: object, what: str) -> str:
+    return "" if isinstance(flag, bool) else f"whether {what} is neither True nor False"
 
 
 def _wrong_with_caption(caption: object, of: str) -> str:
@@ -62,7 +69,8 @@ def _wrong_with_gallery(gallery: Gallery) -> str:
     if not isinstance(gallery.pictures, tuple | list) or not gallery.pictures:
         return "a gallery has no pictures"
     wrong = next(filter(None, map(_wrong_with_picture, gallery.pictures)), "")
-    return wrong or _wrong_with_caption(gallery.caption, "a gallery")
+    wrong = wrong or _wrong_with_caption(gallery.caption, "a gallery")
+    return wrong or _wrong_with_flag(gallery.compact, "a gallery is compact")
 
 
 def _wrong_with_picture(picture: object) -> str:
@@ -97,7 +105,8 @@ def _wrong_with_map(block: PictureMap) -> str:
     if not isinstance(block.points, tuple | list) or not block.points:
         return "a map has no points"
     wrong = next(filter(None, map(_wrong_with_point, block.points)), "")
-    return wrong or _wrong_with_caption(block.caption, "a map")
+    wrong = wrong or _wrong_with_caption(block.caption, "a map")
+    return wrong or ("" if _says(block.standing_out) else "a map has no word for the points that stand out")
 
 
 def _wrong_with_point(point: object) -> str:
@@ -106,9 +115,10 @@ def _wrong_with_point(point: object) -> str:
     wrongs = {
         "the place of a point on a map is not between 0 and 1": not (_is_place(point.x) and _is_place(point.y)),
         "the group of a point on a map is no text": not isinstance(point.group, str),
-        "whether a point on a map stands out is neither True nor False": not isinstance(point.stands_out, bool),
     }
-    return next((wrong for wrong, is_so in wrongs.items() if is_so), "") or _wrong_with_picture(point.picture)
+    wrong = next((wrong for wrong, is_so in wrongs.items() if is_so), "")
+    wrong = wrong or _wrong_with_flag(point.stands_out, "a point on a map stands out")
+    return wrong or _wrong_with_picture(point.picture)
 
 
 def _is_place(at: object) -> bool:

@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from string import Template
 
 from finetune.report.asking import Asked
 from finetune.report.markup.confusion import confusion_markup
 from finetune.report.markup.picture_map import picture_map_markup
-from finetune.report.markup.pictures import figure_markup, gallery_markup
+from finetune.report.markup.pictures import compact_markup, figure_markup, gallery_markup
 from finetune.report.markup.room import LARGEST_PAGE_BYTES, WHY, Room
 from finetune.report.markup.tables import table_markup
-from finetune.report.markup.texts import escaped, size_bytes
+from finetune.report.markup.texts import breakable, escaped, size_bytes
 from finetune.types import Block, Confusion, Figure, Gallery, Paragraph, PictureMap
 
 PARTS = "page"
@@ -84,15 +85,20 @@ def _id(section: Asked) -> str:
 
 
 def _blocks(section: Asked, is_first: bool, room: Room) -> Iterator[str]:
-    for at, block in enumerate(section.blocks):
-        yield _block(block, section.title, room, is_lead=is_first and at == 0)
+    lead = section.blocks[0] if is_first and section.blocks else None
+    for is_compact, some in groupby(section.blocks, lambda block: isinstance(block, Gallery) and block.compact):
+        if is_compact:
+            yield compact_markup([block for block in some if isinstance(block, Gallery)], room)
+        else:
+            yield from (_block(block, section.title, room, is_lead=block is lead) for block in some)
 
 
 def _block(block: Block, title: str, room: Room, *, is_lead: bool) -> str:
     match block:
         case Paragraph():
             lead = ' class="lead"' if is_lead else ""
-            return f'<p{lead} dir="auto">{escaped(block.text)}</p>'
+            command = f'\n<pre dir="ltr"><code>{breakable(block.command)}</code></pre>' if block.command else ""
+            return f'<p{lead} dir="auto">{breakable(block.text)}</p>{command}'
         case Figure():
             return figure_markup(block, room)
         case Gallery():

@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from finetune.evaluation.calibration import fit_temperature, log_loss_with_doubt
+from finetune.evaluation.threads import on_one_thread
 
 Features = NDArray[np.float32]
 Targets = NDArray[np.int64]
@@ -74,7 +75,7 @@ def fit_logreg(features: Features, targets: Targets, classes: int, seed: int) ->
     draws; ``LOGREG_C`` where a class has a single picture. Raises ``ValueError`` when a class has none, and for
     features that are not finite.
     """
-    return _fit(_Task(_logreg, features, targets, classes, seed), LOGREG_GRID, _Choice(c=LOGREG_C))
+    return _fitted(_Task(_logreg, features, targets, classes, seed), LOGREG_GRID, _Choice(c=LOGREG_C))
 
 
 def fit_svm(features: Features, targets: Targets, classes: int, seed: int) -> LinearClassifier:
@@ -85,7 +86,7 @@ def fit_svm(features: Features, targets: Targets, classes: int, seed: int) -> Li
     Raises as ``fit_logreg``.
     """
     known = _Choice(c=SVM_C, temperature=SVM_TEMPERATURE)
-    return _fit(_Task(_svm, features, targets, classes, seed, calibrated=True), SVM_GRID, known)
+    return _fitted(_Task(_svm, features, targets, classes, seed, calibrated=True), SVM_GRID, known)
 
 
 class _Task(NamedTuple):
@@ -103,6 +104,11 @@ class _Choice:
     temperature: float = 1.0
     accuracy: float | None = None
     loss: float = np.inf
+
+
+def _fitted(task: _Task, grid: Sequence[float], unmeasured: _Choice) -> LinearClassifier:
+    with on_one_thread(task.features.size * task.classes):
+        return _fit(task, grid, unmeasured)
 
 
 def _fit(task: _Task, grid: Sequence[float], unmeasured: _Choice) -> LinearClassifier:

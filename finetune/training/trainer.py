@@ -32,7 +32,7 @@ from finetune.training.learner.callbacks import BestEpoch, Monitored, Pretrained
 from finetune.training.learner.learners import learner_over_activations, learner_over_pictures, logits_of, set_seed
 from finetune.training.learner.losses import loss_for, sampling_weights
 from finetune.training.learner.mixing import is_applicable, mixing
-from finetune.training.learner.rates import RateSweep, rate_curve
+from finetune.training.learner.rates import swept
 from finetune.training.learner.resuming import Saving, go_on
 from finetune.training.learner.schedules import schedule
 from finetune.training.learner.strangers import Strangers
@@ -112,11 +112,10 @@ class Trainer:
         before = self.snapshot()
         learner, rates = self._learner(phase, [])
         self._reporter.begin("Finding the learning rate")
-        sweep = RateSweep()
-        learner.fit(sweep.num_it // len(learner.dls.train) + 1, rates, cbs=sweep)
+        curve = swept(learner, rates)
         self.restore(before)
         self._reporter.end()
-        return rate_curve(learner.recorder.lrs, learner.recorder.losses)
+        return curve
 
     @_plain_errors()
     def train(self, phase: Phase) -> float:

@@ -34,21 +34,26 @@ class ReportSection:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph of plain text; what looks like markup is shown as it is, line ends stay."""
+    """A paragraph of plain text; what looks like markup is shown as it is, line ends stay.
+
+    ``command`` is what one may type, or a path, shown below it so that it can be copied at once.
+    """
 
     text: str
+    command: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
     """A table of plain texts, as many in each row as in the ``header``; ``caption`` says what it shows.
 
-    Readers may sort its rows by each column.
+    Readers may sort its rows by each column, unless it is not ``sortable``: facts in the order in which they are read.
     """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+    sortable: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side, as many in a row as there is room for; ``caption`` says what they have in common."""
+    """Pictures side by side, as many in a row as there is room for; ``caption`` says what they have in common.
+
+    A ``compact`` one has small pictures, and stands beside the compact ones that come before and after it.
+    """
 
     pictures: tuple[Picture, ...]
     caption: str = ""
+    compact: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,10 +116,14 @@ class Point:
 
 @dataclass(frozen=True)
 class PictureMap:
-    """Pictures as points, those that are alike close together; pointing at one shows it."""
+    """Pictures as points, those that are alike close together; pointing at one shows it.
+
+    ``standing_out`` is what the legend calls those that stand out.
+    """
 
     points: tuple[Point, ...]
     caption: str = ""
+    standing_out: str = "stands out"
 
 
 Block = Paragraph | Table | Figure | Gallery | Confusion | PictureMap

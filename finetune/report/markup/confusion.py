@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
-from finetune.report.markup.texts import as_json, escaped
+from finetune.report.markup.tables import TALL_ROWS
+from finetune.report.markup.texts import as_json, breakable, escaped
 from finetune.types import Confusion
 
 MOST_LABELS = 150
 """Up to here a matrix is shown whole."""
 WORST_LABELS = 100
 """Of a larger one, those with the most mistakes."""
+FEW_LABELS = 6
+"""Up to here the cells of a matrix are large, and the names above them lie."""
 MOST_ON_PAPER = 30
 """Labels of a matrix that fits on paper."""
 _TINTS = 5
@@ -32,17 +35,19 @@ def confusion_markup(confusion: Confusion, title: str) -> str:
     labels = [confusion.labels[at] for at in chosen]
     counts = whole[np.ix_(chosen, chosen)]
     kinds = _kinds(counts, whole[chosen].sum(axis=1))
-    heads = "".join(f'<th scope="col"><span dir="auto">{escaped(label)}</span></th>' for label in labels)
+    heads = "".join(f'<th scope="col"><span dir="auto">{breakable(label)}</span></th>' for label in labels)
     rows = "\n".join(map(_row, labels, counts.tolist(), kinds))
     name, orders = escaped(confusion.caption or title), escaped(as_json(_orders(tuple(labels), counts)))
     on_paper = (
         f'<p class="paper quiet">The matrix of {len(labels)} labels is too wide for paper; a screen shows it.</p>\n'
     )
     large = len(labels) > MOST_ON_PAPER
+    size = " large" if large else " small" if len(labels) <= FEW_LABELS else ""
+    tall = " tall" if len(labels) > TALL_ROWS else ""
     return (
-        f'<div class="matrix{" large" if large else ""}">\n'
-        f'<div class="scroll tall" role="region" tabindex="0" aria-label="{name}">\n'
-        f'<table data-orders="{orders}">\n<caption><span dir="auto">{name}</span></caption>\n'
+        f'<p class="caption" dir="auto">{name}</p>\n<div class="matrix{size}">\n'
+        f'<div class="scroll{tall}" role="region" tabindex="0" aria-label="{name}">\n'
+        f'<table data-orders="{orders}" aria-label="{name}">\n'
         f'<thead><tr><th class="corner">is ↓ &nbsp; answered →</th>{heads}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n{on_paper if large else ''}</div>{_cut(len(labels), len(whole))}"
     )
@@ -85,7 +90,7 @@ def _row(label: str, counts: Sequence[int], kinds: Sequence[str]) -> str:
     cells = (
         f'<td class="{kind}">{count}</td>' if kind else "<td>0</td>" for count, kind in zip(counts, kinds, strict=True)
     )
-    return f'<tr><th scope="row"><span dir="auto">{escaped(label)}</span></th>{"".join(cells)}</tr>'
+    return f'<tr><th scope="row"><span dir="auto">{breakable(label)}</span></th>{"".join(cells)}</tr>'
 
 
 def _orders(labels: tuple[str, ...], counts: Counts) -> dict[str, list[int]]:

@@ -38,7 +38,7 @@ def picture_map_markup(block: PictureMap, title: str, room: Room) -> str:
         f'<figure class="map">\n<figcaption dir="auto">{name}</figcaption>\n<div class="beside">\n'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}. A map of {len(points):,} points.">\n'
         f'{paths}\n<circle class="ring" r="11" visibility="hidden"/></svg>\n'
-        f'<div class="panel" hidden></div>\n</div>\n{_legend(points, looks)}\n'
+        f'<div class="panel" hidden></div>\n</div>\n{_legend(points, looks, block.standing_out)}\n'
         f'<script type="application/json">{as_json(facts)}</script>\n</figure>{note}'
     )
 
@@ -77,13 +77,13 @@ def _facts(point: Point, room: Room) -> dict[str, Any]:
     return facts | ({"images": images} if room.takes(as_json(images) + '"images":,') else {"missing": _LEFT_OUT})
 
 
-def _legend(points: list[Point], looks: Mapping[str, Look]) -> str:
+def _legend(points: list[Point], looks: Mapping[str, Look], standing_out: str) -> str:
     own = [_entry(look, escaped(name)) for name, look in looks.items() if look[0] != _OTHERS]
     others = len(looks) - len(own)
     if others:
         own.append(_entry((_OTHERS, _SHAPES[0]), f"{others:,} others"))
     if crosses := sum(point.stands_out for point in points):
-        own.append(_entry((f"{_OTHERS} x", _CROSS), f"stands out ({crosses:,})"))
+        own.append(_entry((f"{_OTHERS} x", _CROSS), f"{escaped(standing_out)} ({crosses:,})"))
     return f'<ul class="legend" role="list">{"".join(own)}</ul>'
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from finetune.report.markup.room import WHY, Room, left_out
-from finetune.report.markup.texts import data_uri, escaped
+from finetune.report.markup.texts import breakable, data_uri, escaped
 from finetune.types import Figure, Gallery, Picture
 
 GONE = "The picture cannot be shown."
 LEFT_OUT = "Left out."
 """In the place of a picture; why, a sentence below the gallery says once."""
+MOST_IN_A_ROW = 5
+"""Of a contact sheet without lines; the style has a width for each number up to it."""
 
 
 def figure_markup(figure: Figure, room: Room) -> str:
@@ -28,9 +32,18 @@ def gallery_markup(gallery: Gallery, room: Room) -> str:
     missing = sum(part is None for part in shown)
     items = "\n".join(_item(*each) for each in zip(gallery.pictures, shown, strict=True))
     pairs = " pairs" if any(picture.overlay for picture in gallery.pictures) else ""
-    caption = f'<p class="caption" dir="auto">{escaped(gallery.caption)}</p>\n' if gallery.caption else ""
+    caption = f'<p class="caption" dir="auto">{breakable(gallery.caption)}</p>\n' if gallery.caption else ""
     note = f'\n<p class="quiet">{left_out(missing, len(shown))}</p>' if missing else ""
     return f'{caption}<ul class="gallery{pairs}" role="list">\n{items}\n</ul>{note}'
+
+
+def compact_markup(galleries: Sequence[Gallery], room: Room) -> str:
+    """Return galleries side by side; those of pictures without lines, contact sheets, stand in columns."""
+    sheets = "\n".join(f'<div class="sheet">\n{gallery_markup(gallery, room)}\n</div>' for gallery in galleries)
+    has_lines = any(picture.lines for gallery in galleries for picture in gallery.pictures)
+    most = max(len(gallery.pictures) for gallery in galleries)
+    kind = "told" if has_lines else f"of{min(most, MOST_IN_A_ROW)}"
+    return f'<div class="sheets {kind}">\n{sheets}\n</div>'
 
 
 def _pictures(picture: Picture, room: Room) -> str | None:
@@ -44,7 +57,7 @@ def _pictures(picture: Picture, room: Room) -> str | None:
 
 
 def _item(picture: Picture, markup: str | None) -> str:
-    lines = "".join(f'<p dir="auto">{escaped(line)}</p>' for line in picture.lines)
+    lines = "".join(f'<p dir="auto">{breakable(line)}</p>' for line in picture.lines)
     shown = _placeholder(picture.alt, LEFT_OUT) if markup is None else markup
     return f'<li><figure><div class="frame">{shown}</div><figcaption>{lines}</figcaption></figure></li>'
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from finetune.report.markup.texts import escaped
+from finetune.report.markup.texts import breakable, escaped
 from finetune.types import Table
 
 MOST_ROWS = 200
 """Of a table; on a page, nobody reads more."""
+FEWEST_SORTED = 3
+"""Rows from which on a table can be sorted; two are seen in both orders at once."""
 TALL_ROWS = 20
 """From here on a table scrolls within itself, its header in sight."""
 UNDEFINED = ("", "–", "nan")
-_DIGITS = r"[-+±−]?\d[\d.,]*(?:e[-+]?\d+)?"
-_NUMBER = re.compile(rf"{_DIGITS}( ?%)?")
+_DIGITS = r"[-+±−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+_NUMBER = re.compile(rf"{_DIGITS}(?: ?%| points)?")
+_HASH = re.compile(r"[0-9a-f]{40,}")
 
 
 def table_markup(table: Table, title: str) -> str:
@@ -22,17 +25,18 @@ def table_markup(table: Table, title: str) -> str:
     rows = table.rows[:MOST_ROWS]
     columns = [[row[at] for row in rows if row[at] not in UNDEFINED] for at in range(len(table.header))]
     heads = "".join(
-        f'<th scope="col" dir="auto"{_class(at, column)}{_sorting(column)}>{escaped(name)}</th>'
+        f'<th scope="col" dir="auto"{_class(at, column)}{_sorting(column)}>{breakable(name)}</th>'
         for at, (name, column) in enumerate(zip(table.header, columns, strict=True))
     )
     kinds = [_class(at, column) for at, column in enumerate(columns)]
     body = "\n".join(_row(row, kinds) for row in rows)
-    caption = f'<caption><span dir="auto">{escaped(table.caption)}</span></caption>\n' if table.caption else ""
+    caption = f'<p class="caption" dir="auto">{breakable(table.caption)}</p>\n' if table.caption else ""
+    name = escaped(table.caption or title)
     tall = " tall" if len(rows) > TALL_ROWS else ""
-    sortable = ' class="sortable"' if len(rows) > 1 else ""
+    sortable = ' class="sortable"' if table.sortable and len(rows) >= FEWEST_SORTED and len(columns) > 1 else ""
     return (
-        f'<div class="scroll{tall}" role="region" tabindex="0" aria-label="{escaped(table.caption or title)}">\n'
-        f"<table{sortable}>\n{caption}<thead><tr>{heads}</tr></thead>\n"
+        f'{caption}<div class="scroll{tall}" role="region" tabindex="0" aria-label="{name}">\n'
+        f'<table{sortable} aria-label="{name}">\n<thead><tr>{heads}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>\n</div>{_more(len(rows), len(table.rows))}"
     )
 
@@ -51,8 +55,12 @@ def _sorting(column: Sequence[str]) -> str:
 
 def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
     first, *others = row
-    cells = [f'<td dir="auto"{kind}>{escaped(cell)}</td>' for cell, kind in zip(others, kinds[1:], strict=True)]
-    return f'<tr><th scope="row" dir="auto">{escaped(first)}</th>{"".join(cells)}</tr>'
+    cells = [f'<td dir="auto"{kind}>{_cell(cell)}</td>' for cell, kind in zip(others, kinds[1:], strict=True)]
+    return f'<tr><th scope="row" dir="auto">{breakable(first)}</th>{"".join(cells)}</tr>'
+
+
+def _cell(cell: str) -> str:
+    return f"<code>{cell}</code>" if _HASH.fullmatch(cell) else breakable(cell)
 
 
 def _more(shown: int, rows: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from html import escape
 
@@ -17,6 +18,14 @@ def plain(text: str) -> str:
 def escaped(text: str) -> str:
     """Return text as HTML shows it as it is, between tags and in attributes."""
     return escape(plain(text))
+
+
+def breakable(text: str) -> str:
+    """Return text as ``escaped`` does, with places to break a line after what joins the words of names and paths.
+
+    It is copied without them. A pipe, a slash and an underscore are never part of what ``escaped`` has put in.
+    """
+    return re.sub(r"([/|_\\]+)", r"\1<wbr>", escaped(text))
 
 
 def as_json(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import takewhile
+from typing import Any
 
 from fastai.callback.schedule import LRFinder, ParamScheduler, valley
 from torch import Tensor
@@ -26,6 +27,17 @@ class RateSweep(LRFinder):  # type: ignore[misc]
 
     def after_fit(self) -> None:
         """Leave the weights to the trainer."""
+
+
+def swept(learner: Any, rates: tuple[float, ...]) -> RateCurve:
+    """Return the curve that a sweep of fastai's over a learner finds; its weights are other ones then.
+
+    It is no training that a table of epochs would tell of. Raises as ``rate_curve``.
+    """
+    sweep = RateSweep()
+    with learner.no_bar(), learner.no_logging():
+        learner.fit(sweep.num_it // len(learner.dls.train) + 1, rates, cbs=sweep)
+    return rate_curve(learner.recorder.lrs, learner.recorder.losses)
 
 
 def rate_curve(rates: Iterable[float], losses: Iterable[Tensor]) -> RateCurve:
