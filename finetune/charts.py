@@ -285,7 +285,7 @@ def reliability_diagram(answered: Reliability, before: Reliability | None = None
         top.yaxis.set_major_formatter(PercentFormatter(1.0))
         if bottom.get_yscale() == "linear":
             bottom.yaxis.set_major_locator(_whole())
-        _legend(top, theme, loc="upper left")
+        _legend(top, theme)
         return figure
 
     return Drawing(draw)

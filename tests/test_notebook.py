@@ -1,4 +1,4 @@
-"""The notebook is run, in a kernel of its own, and shows what it promises; what it shows to readers is no larger than need be."""
+"""The notebook is run in a kernel of its own and shows what it promises; what readers see of it is small."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """How many threads a fit may use: one, for all together mostly wait for each other.
 
 The products of a fit are small and many: thousands of them, of milliseconds or less each. For every one OpenBLAS and
-OpenMP wake all their threads and wait for the last, which takes longer than the product where another process has one
-of the cores: fits were 10 to 50 times slower on two threads so, and no faster on an idle machine (``BENCHMARKS.md``).
+OpenMP wake all their threads and wait for the last, which takes longer than the product where other processes have the
+cores: fits of 1,200 pictures were 5 to 50 times slower on two threads than on one (``BENCHMARKS.md``).
 """
 
 from __future__ import annotations

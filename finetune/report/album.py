@@ -59,13 +59,15 @@ class Album:
             return
         counts = Counter(missing.values())
         causes = ", ".join(f"{counts[why]} {_said(why, counts[why])}" for why in WHY if counts[why])
-        run = shlex.quote(str(self._records.run))
         text = (
             f"{len(missing)} of {len(problems)} pictures cannot be shown, and placeholders stand for them: {causes}; "
             f"first {next(iter(missing))}."
         )
-        moved = f" If they were moved, name the folder where they are now: finetune report {run} --data FOLDER"
-        yield Paragraph(text + (moved if set(missing.values()) != {"unreadable"} else ""))
+        if set(missing.values()) == {"unreadable"}:
+            yield Paragraph(text)
+            return
+        again = f"finetune report {shlex.quote(str(self._records.run))} --data FOLDER"
+        yield Paragraph(f"{text} If they were moved, name the folder where they are now:", again)
 
     def _counted(self, path: Path | str, small: bytes | None) -> None:
         self._asked[str(path)] = None

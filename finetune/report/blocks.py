@@ -24,10 +24,13 @@ def wrong_with(block: object) -> str:
 
 
 def _wrong_with_paragraph(block: Paragraph) -> str:
-    for what, text in (("text", block.text), ("command", block.command)):
-        if not isinstance(text, str):
-            return f"the {what} of a paragraph is {type(text).__name__}"
-    return ""
+    texts: dict[str, object] = {"text": block.text, "command": block.command}
+    wrong = (
+        f"the {what} of a paragraph is {type(text).__name__}"
+        for what, text in texts.items()
+        if not isinstance(text, str)
+    )
+    return next(wrong, "")
 
 
 def _wrong_with_table(table: Table) -> str:

@@ -112,10 +112,11 @@ class Trainer:
         before = self.snapshot()
         learner, rates = self._learner(phase, [])
         self._reporter.begin("Finding the learning rate")
-        curve = swept(learner, rates)
-        self.restore(before)
-        self._reporter.end()
-        return curve
+        try:
+            return swept(learner, rates)
+        finally:  # also where no curve came of it: who does without one trains on from these weights
+            self.restore(before)
+            self._reporter.end()
 
     @_plain_errors()
     def train(self, phase: Phase) -> float:

@@ -20,12 +20,22 @@ def escaped(text: str) -> str:
     return escape(plain(text))
 
 
-def breakable(text: str) -> str:
-    """Return text as ``escaped`` does, with places to break a line after what joins the words of names and paths.
+_RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
+_NAMES = re.compile(rf"[{_RIGHT_TO_LEFT}][{_RIGHT_TO_LEFT}\d_-]*(?:\s+[{_RIGHT_TO_LEFT}][{_RIGHT_TO_LEFT}\d_-]*)*")
+_LEFT_TO_RIGHT = re.compile("[A-Za-z]")
 
-    It is copied without them. A pipe, a slash and an underscore are never part of what ``escaped`` has put in.
+
+def breakable(text: str) -> str:
+    """Return text as ``escaped`` does, so that its lines break where its words do, and each script keeps its place.
+
+    A line may end after what joins the words of names and paths: a slash, a pipe and an underscore, which are never
+    part of what ``escaped`` has put in. Names that are read from right to left are isolated from a sentence that is
+    not, so that they do not turn it around. It is copied without either.
     """
-    return re.sub(r"([/|_\\]+)", r"\1<wbr>", escaped(text))
+    markup = escaped(text)
+    if _LEFT_TO_RIGHT.search(text):
+        markup = _NAMES.sub(r"<bdi>\g<0></bdi>", markup)
+    return re.sub(r"([/|_\\]+)(?!bdi>)", r"\1<wbr>", markup)
 
 
 def as_json(value: object) -> str:

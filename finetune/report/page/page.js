@@ -183,8 +183,21 @@ function groupsToChoose(facts, paths) {
   return element("p", { className: "controls" }, element("label", {}, "Show ", select));
 }
 
+// ── scrolling ───────────────────────────────────────────────────────────────────────────────────────
+
+/** Keep what scrolls within reach of the Tab key, and what does not out of its way. */
+function followSize(region) {
+  const follow = () => {
+    const scrolls = region.scrollWidth > region.clientWidth || region.scrollHeight > region.clientHeight;
+    if (scrolls) region.setAttribute("tabindex", "0");
+    else region.removeAttribute("tabindex");
+  };
+  new ResizeObserver(follow).observe(region);
+}
+
 // ── beginning ───────────────────────────────────────────────────────────────────────────────────────
 
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll(".matrix").forEach(makeReorderable);
 document.querySelectorAll("figure.map").forEach(makeMap);
+document.querySelectorAll(".scroll").forEach(followSize);

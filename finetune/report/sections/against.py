@@ -11,8 +11,10 @@ import numpy as np
 from finetune.data.targets import example_of, targets_of
 from finetune.evaluation.baselines import Baseline, baseline
 from finetune.report.sections.wording import difference_of, value_of
-from finetune.types import Block, Paragraph, RunRecords, Table
+from finetune.types import Block, Figure, Paragraph, RunRecords, Table
 
+NOTHING = "without looking"
+"""What the answer that looks at no picture is called in a drawing, which has no letters for every label."""
 PROBES = ("frozen", "logreg", "svm")
 """The phases that leave the body as it is; those of ``finetune.training.strategies``, which this page does without."""
 
@@ -39,15 +41,42 @@ def constant_named(records: RunRecords, found: Baseline) -> str:
 def compared(records: RunRecords, found: Baseline | None) -> Iterator[Block]:
     """Show by how much the model that was kept is better than what else there was."""
     rows = tuple(_rows(records, found))
-    if rows:
+    reached = {(metric, here) for _, metric, _, here, _ in rows}
+    if len(reached) > 1:
         header = ("against", "metric", "it reaches", "the model", "better by")
-        yield Table(header, rows, "What the model is held against")
+        yield Table(header, rows, "What the model is held against", sortable=False)
+    elif rows:
+        metric, here = reached.pop()
+        caption = f"What the model is held against, by {metric}; the model reaches {here}"
+        short = tuple((what, reaches, better) for what, _, reaches, _, better in rows)
+        yield Table(("against", "it reaches", "better by"), short, caption, sortable=False)
     low = (records.result.interval or (math.nan,))[0]
     if found and low <= found.value:
         yield Paragraph(
             f"The interval of the model begins at {value_of(records, found.metric, low)}: these pictures do not "
             f"show that it is any better than {constant_named(records, found)}."
         )
+
+
+def standing(records: RunRecords, found: Baseline | None) -> Iterator[Block]:
+    """Draw the model's score with its interval above what else there was; nothing where there is nothing else."""
+    from finetune.report.sections.standing import Rung, standings
+
+    result = records.result
+    rungs = [Rung("the model", result.value, result.interval, is_model=True)]
+    if result.metric in result.test_scores:
+        value = result.test_scores[result.metric]
+        rungs.append(Rung("the model, on test pictures", value, result.test_interval, is_model=True))
+    if result.monitor == result.metric:
+        rungs += [Rung(f"phase '{name}'", value) for name, value in result.phases.items() if name != result.kept]
+    if found and found.metric == result.metric:
+        rungs.append(Rung(NOTHING, found.value))
+    rungs = [rung for rung in rungs if math.isfinite(rung.value)]
+    if len(rungs) > 1 and rungs[0].is_model:
+        drawn = standings(rungs, result.metric, result.metric in records.shares)
+        alt = f"The {result.metric} of the model with its 95 % interval, and of what it is held against. "
+        alt += "The tables say the same."
+        yield Figure(drawn.light, alt, drawn.dark)
 
 
 def _rows(records: RunRecords, found: Baseline | None) -> Iterator[tuple[str, ...]]:

@@ -20,7 +20,8 @@ def artifacts(records: RunRecords) -> Iterator[Block]:
     yield Table(("target", "file", "MB", "ms per picture", "verdict"), rows, caption)
     yield Paragraph(
         "Every file was asked about the validation pictures, from picture file to answer, and held against the trained "
-        "network. To do so again: finetune verify " + shlex.quote(str(records.result.onnx))
+        "network. To do so again:",
+        shlex.join(["finetune", "verify", str(records.result.onnx)]),
     )
     header = ("target", "pictures", "same answer", "largest difference", "trained", "exported", "allowed")
     compared = tuple(_compared(records, found) for found in records.verification)

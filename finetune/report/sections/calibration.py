@@ -21,7 +21,7 @@ def calibration(records: RunRecords) -> Iterator[Block]:
     yield from found.notes
     if len(found.targets):
         yield from _drawn(records, found)
-    yield Table(("what", "is"), tuple(_facts(records)), _CAPTION)
+    yield Table(("what", "is"), tuple(_facts(records)), _CAPTION, sortable=False)
     if records.task == "multi-label":
         rows = tuple((label, f"{records.contract.threshold_of(label):.3f}") for label in records.labels)
         yield Table(("label", "threshold"), rows, "Probability from which a label is given")

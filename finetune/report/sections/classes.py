@@ -21,10 +21,11 @@ WORST_LABELS = 100
 """Where there are more than ``MOST_LABELS``, so many are shown."""
 MOST_BYTES = 1_100_000
 """Of all pictures together: further pictures of each label are added while they fit, beyond the first."""
-OWN_SHEETS = 24
-"""Up to so many labels have a sheet each; the pictures of more are in one, and say what they show."""
-SIDES_PX = {12: 176, OWN_SHEETS: 128, 60: 104, MOST_LABELS: 80}
+FEW_LABELS = 4
+"""Up to so many labels have large pictures; the sheets of more stand side by side."""
+SIDES_PX = {FEW_LABELS: 176, 24: 128, 60: 104, MOST_LABELS: 80}
 """Sides of the pictures for up to so many labels."""
+VALUES_SIDE_PX = 128
 MOST_VALUES = 12
 STEPS = 9
 """Pictures from the lowest to the highest value."""
@@ -52,7 +53,13 @@ def classes(records: RunRecords) -> Iterator[Block]:
             f"Of {len(records.labels):,} labels the {len(labels)} with the lowest recall are shown, the worst first."
         )
     yield from _absent([label for label in labels if not pictures[label]])
-    yield from (_single if len(labels) <= OWN_SHEETS else _together)(pictures, counts)
+    are_many = len(labels) > FEW_LABELS
+    if are_many:
+        yield Paragraph("Training pictures of each label, and how many pictures of it each part has.")
+    for label, of in pictures.items():
+        if of:
+            caption = f"{label}: {counts.said(label)}" + ("" if are_many else " pictures")
+            yield Gallery(tuple(of), caption, compact=are_many)
 
 
 class _Counts:
@@ -96,23 +103,6 @@ def _sheets(album: Album, paths: dict[str, list[str]]) -> Pictures:
     return found
 
 
-def _single(pictures: Pictures, counts: _Counts) -> Iterator[Gallery]:
-    for label, of in pictures.items():
-        if of:
-            yield Gallery(tuple(of), f"{label}: {counts.said(label)} pictures")
-
-
-def _together(pictures: Pictures, counts: _Counts) -> Iterator[Gallery]:
-    tiles = (
-        Picture(
-            image=picture.image, alt=picture.alt, lines=(label, counts.said(label)) if picture is of[0] else (label,)
-        )
-        for label, of in pictures.items()
-        for picture in of
-    )
-    yield Gallery(tuple(tiles), "Training pictures of each label, with the number of its pictures in each part")
-
-
 def _absent(labels: Sequence[str]) -> Iterator[Paragraph]:
     if labels:
         more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
@@ -123,7 +113,7 @@ def _values(records: RunRecords) -> Iterator[Block]:
     rows = [row for row in records.split if row["part"] == "train"]
     if not rows:
         return
-    album = Album(records, SIDES_PX[OWN_SHEETS])
+    album = Album(records, VALUES_SIDE_PX)
     values = np.array([example_of(Path(row["path"]), row["label"], "regression").values for row in rows])  # (N, K)
     paths = [row["path"] for row in rows]
     sheets = [_quantiles(album, paths, values[:, at], name) for at, name in enumerate(records.labels[:MOST_VALUES])]

@@ -66,10 +66,10 @@ def _label_errors(records: RunRecords, album: Album) -> Iterator[Block]:
     yield Gallery(
         tuple(_label_error(error, records.task, album) for error in errors.found[:MOST_ERRORS]), _caption(errors)
     )
-    again = shlex.quote(str(records.run / run_folder.CONFIG))
     yield Paragraph(
         "Look at each: a rare picture is no error. Where the label is wrong, correct it in the data, by moving the "
-        f"picture to the right folder or in its row of the table, and train again: finetune run --config {again}"
+        "picture to the right folder or in its row of the table, and train again:",
+        shlex.join(["finetune", "run", "--config", str(records.run / run_folder.CONFIG)]),
     )
 
 
@@ -83,7 +83,8 @@ def _label_error(error: LabelError, task: Task, album: Album) -> Picture:
     given, likely = _said(error.given, task), _said(error.likely, task)
     lines = (f"given {given}, {error.given_probability:.1%}", f"likely {likely}, {error.likely_probability:.1%}")
     part = NAMES.get(error.part, error.part)
-    return album.picture(error.path, f"A {part} picture: {', '.join(lines)}", (*lines, part, place_of(error.path)))
+    where = f"{part} · {place_of(error.path)}"
+    return album.picture(error.path, f"A {part} picture: {', '.join(lines)}", (*lines, where))
 
 
 def _said(shows: str, task: Task) -> str:
@@ -127,10 +128,9 @@ class _Shown:
         """Yield a gallery for each family, its pictures side by side."""
         for number, finding in enumerate(findings[:MOST_FAMILIES], start=1):
             more = len(finding.pictures) - MOST_TOGETHER
-            of = f"; {number} of {len(findings):,}" + (
-                f", and {more:,} more pictures of this family" if more > 0 else ""
-            )
-            yield Gallery(tuple(self._family(finding)), _what(kind, findings) + of)
+            of = f"{kind} {number} of {len(findings):,}" if len(findings) > 1 else kind
+            caption = of + (f", and {more:,} more pictures of this family" if more > 0 else "")
+            yield Gallery(tuple(self._family(finding)), caption, compact=True)
 
     def alone(self, kind: str, findings: Sequence[Finding]) -> Iterator[Gallery]:
         """Yield one gallery of what has nothing to do with each other."""
@@ -150,8 +150,8 @@ class _Shown:
         yield self._album.picture(path, f"{finding.kind}: {', '.join(lines)}", lines)
 
     def _picture(self, example: Example, finding: Finding) -> Picture:
-        facts = (finding.detail, f"shows {self._shows(example)}", self._part(example))
-        lines = (*filter(None, facts), place_of(example.path))
+        where = " · ".join(filter(None, (self._part(example), place_of(example.path))))
+        lines = (*filter(None, (finding.detail, f"shows {self._shows(example)}")), where)
         alt = f"{finding.kind}: {', '.join(lines)}"
         if finding.kind == "unreadable":  # what never could be read is not missing
             return Picture(image=None, alt=alt, lines=lines)
@@ -178,7 +178,8 @@ def _next(records: RunRecords, findings: Mapping[str, Sequence[Finding]]) -> Ite
     if any(kind in findings for kind in MENDED):
         yield Paragraph(
             "To write a table of the data without unreadable pictures, later copies, and equal pictures of different "
-            f"labels, which changes no picture: {_mending(records)}"
+            "labels, which changes no picture:",
+            _mending(records),
         )
     if any(kind in findings for kind in ACROSS_PARTS):
         yield Paragraph(

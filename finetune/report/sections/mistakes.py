@@ -17,10 +17,14 @@ MOST_PAIRS = 12
 """Pairs of labels that are shown, or labels that were missed or wrongly given."""
 MOST_OF_A_PAIR = 4
 MOST_LOSSES = 24
+"""So many pictures are shown where the model is wrong about as many."""
+FEWEST_LOSSES = 12
+"""So many are shown, right ones, too, where it is wrong about fewer."""
 MOST_NAMED = 5
 """Labels or values of one picture that are written below it; there may be a thousand."""
 SIDE_PX = 176
-COMPARED = "for comparison: shows "
+COMPARED = "for comparison"
+SURE = "Below each picture stands how sure the model was of the label; the last one is, for comparison, "
 HEAT = (
     " Where there are two, the first is what the network sees, and over the second, in grey, lies where it looked for "
     "the answer that is named: the brighter a place, the more it spoke for it (Grad-CAM, Selvaraju et al. 2017)."
@@ -49,37 +53,45 @@ def mistakes(records: RunRecords) -> Iterator[Block]:
 def _worst(records: RunRecords, found: _Judged, album: Album) -> Iterator[Block]:
     loss = losses(records.task, records.answers, records.targets)
     heat_maps = {heat_map.picture: heat_map for heat_map in records.heat_maps}
-    worst = np.argsort(-loss, kind="stable")[:MOST_LOSSES].tolist()
+    most = min(MOST_LOSSES, max(FEWEST_LOSSES, found.wrong))
+    worst = np.argsort(-loss, kind="stable")[:most].tolist()
     pictures = [
-        _shown(records, number, (*found.said(number), f"loss {loss[number]:.3g}"), heat_maps.get(number), album)
+        _shown(records, number, tuple(found.said(number)), float(loss[number]), heat_maps.get(number), album)
         for number in worst
     ]
-    if not found.any_wrong:
+    is_all_right = found.all_right and not found.wrong
+    if is_all_right:
         yield Paragraph(found.all_right)
-    what = "with the largest losses" if found.any_wrong else "that the model is least certain of"
+    what = "that the model is least certain of" if is_all_right else "with the largest losses"
     caption = f"Of {len(loss):,} validation pictures the {len(worst)} {what}. {LOSS[records.task]}"
     yield Gallery(tuple(pictures), caption + (HEAT if any(picture.overlay for picture in pictures) else ""))
 
 
-def _shown(records: RunRecords, number: int, lines: tuple[str, ...], heat_map: HeatMap | None, album: Album) -> Picture:
+def _shown(
+    records: RunRecords, number: int, lines: tuple[str, ...], loss: float, heat_map: HeatMap | None, album: Album
+) -> Picture:
     path = records.paths[number]
-    alt = f"A validation picture: {', '.join(lines)}"
+    alt, last = f"A validation picture: {', '.join(lines)}", f"loss {loss:.3g} · {place_of(path)}"
     if heat_map is None:
-        return album.picture(path, alt, (*lines, place_of(path)))
+        return album.picture(path, alt, (*lines, last))
     looked = f"bright: {'raised' if records.task == 'regression' else 'spoke for'} {records.labels[heat_map.label]}"
-    return album.explained(path, heat_map, f"{alt}; {looked}", (*lines, looked, place_of(path)))
+    # Of one label for each picture, it is that of the answer, which the first line names.
+    named = () if records.task == "single-label" and records.answers[number].argmax() == heat_map.label else (looked,)
+    return album.explained(path, heat_map, f"{alt}; {looked}", (*lines, *named, last))
 
 
 class _Judged(Protocol):
     """Validation pictures, and what is wrong with the answers to them."""
 
     all_right: str
-    any_wrong: bool
+    """What is said where nothing is wrong; empty where nothing ever is right."""
+    wrong: int
+    """Pictures that the model is wrong about."""
 
     def said(self, number: int) -> Iterator[str]:
         """Yield what a picture shows and what was answered."""
 
-    def galleries(self, album: Album) -> Iterator[Gallery]:
+    def galleries(self, album: Album) -> Iterator[Block]:
         """Yield pictures of each kind of mistake, the most frequent first."""
 
 
@@ -91,24 +103,25 @@ class _Taken:
     def __init__(self, records: RunRecords) -> None:
         self._records = records
         self._given = records.answers.argmax(axis=1)
-        self.any_wrong = bool((self._given != records.targets).any())
+        self.wrong = int((self._given != records.targets).sum())
 
     def said(self, number: int) -> Iterator[str]:
         records, answer, truth = self._records, int(self._given[number]), int(self._records.targets[number])
         sure = records.answers[number, answer]
-        yield f"shows {records.labels[truth]}"
         if answer == truth:
-            yield f"answered {records.labels[answer]}, {sure:.1%}"
+            yield f"rightly {records.labels[answer]}, {sure:.1%}"
         else:
-            yield f"taken for {records.labels[answer]}, {sure:.1%}"
-            yield f"{records.labels[truth]} itself: {records.answers[number, truth]:.1%}"
+            itself = f"{records.labels[truth]}: {records.answers[number, truth]:.1%}"
+            yield f"taken for {records.labels[answer]}, {sure:.1%} ({itself})"
         if sure < records.contract.threshold_of(records.labels[answer]):
             yield "below its threshold: the model abstains"
 
-    def galleries(self, album: Album) -> Iterator[Gallery]:
+    def galleries(self, album: Album) -> Iterator[Block]:
+        if self.wrong:
+            yield Paragraph(SURE + "a picture of what these were taken for.")
         pairs = confused_pairs(self._records.answers, self._records.targets)
         for place, pair in enumerate(pairs[:MOST_PAIRS], start=1):
-            more = f" (the {place}. of {len(pairs):,} confused pairs)" if len(pairs) > MOST_PAIRS else ""
+            more = f" (pair {place} of {len(pairs):,})" if len(pairs) > MOST_PAIRS else ""
             yield self._gallery(pair, album, more)
 
     def _gallery(self, pair: Pair, album: Album, more: str) -> Gallery:
@@ -118,10 +131,11 @@ class _Taken:
         mistaken = among[np.argsort(-records.answers[among, pair.answer], kind="stable")][:MOST_OF_A_PAIR]
         pictures = []
         for number in mistaken.tolist():
-            lines = (f"shows {truth}", f"was taken for {answer}, {records.answers[number, pair.answer]:.1%}")
-            pictures.append(album.picture(records.paths[number], ", ".join(lines), lines))
-        caption = f"{truth} taken for {answer}: {pair.pictures} of {of} validation pictures of {truth}{more}"
-        return Gallery((*pictures, *self._compared(pair.answer, album)), caption)
+            sure = f"{records.answers[number, pair.answer]:.1%}"
+            alt = f"shows {truth}, was taken for {answer}, {sure}"
+            pictures.append(album.picture(records.paths[number], alt, (sure,)))
+        caption = f"{truth} taken for {answer}: {pair.pictures} of its {of} validation pictures{more}"
+        return Gallery((*pictures, *self._compared(pair.answer, album)), caption, compact=True)
 
     def _compared(self, label: int, album: Album) -> Iterator[Picture]:
         """Show a picture of what others were taken for: the one it is surest of, or any that the run had."""
@@ -133,7 +147,7 @@ class _Taken:
         else:
             path = next((row["path"] for row in records.split if row["label"] == name), None)
         if path is not None:
-            yield album.picture(str(path), f"For comparison, a picture of {name}", (f"{COMPARED}{name}",))
+            yield album.picture(str(path), f"For comparison, a picture of {name}", (COMPARED, name))
 
 
 class _Labelled:
@@ -147,7 +161,7 @@ class _Labelled:
         given, shown = reached(records.answers, thresholds), records.targets > 0
         self._given, self._shown = given, shown
         self._missed, self._wrong = shown & ~given, given & ~shown
-        self.any_wrong = bool((given != shown).any())
+        self.wrong = int((given != shown).any(axis=1).sum())
 
     def said(self, number: int) -> Iterator[str]:
         yield f"shows {self._named(self._shown[number]) or 'none of the labels'}"
@@ -163,7 +177,9 @@ class _Labelled:
         more = len(named) - MOST_NAMED
         return ", ".join(named[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
-    def galleries(self, album: Album) -> Iterator[Gallery]:
+    def galleries(self, album: Album) -> Iterator[Block]:
+        if self.wrong:
+            yield Paragraph(SURE + "one that rightly was given it.")
         counts = np.stack([self._missed.sum(axis=0), self._wrong.sum(axis=0)], axis=1)  # (K, 2)
         order = np.argsort(-counts, axis=None, kind="stable")[:MOST_PAIRS]
         for label, is_wrong in zip(*(at.tolist() for at in np.unravel_index(order, counts.shape)), strict=True):
@@ -177,27 +193,28 @@ class _Labelled:
         furthest = among[np.argsort(sign * records.answers[among, label], kind="stable")][:MOST_OF_A_PAIR]
         pictures = []
         for number in furthest.tolist():
-            what = f"{name} {'wrongly given' if is_wrong else 'missed'}, {records.answers[number, label]:.1%}"
-            lines = (f"shows {self._named(self._shown[number]) or 'none of the labels'}", what)
-            pictures.append(album.picture(records.paths[number], ", ".join(lines), lines))
+            sure = f"{records.answers[number, label]:.1%}"
+            shows = f"shows {self._named(self._shown[number]) or 'none of the labels'}"
+            alt = f"{shows}, {name} {'wrongly given' if is_wrong else 'missed'}, {sure}"
+            pictures.append(album.picture(records.paths[number], alt, (sure, shows)))
         of = (~self._shown if is_wrong else self._shown)[:, label].sum()
         caption = f"{name} {'wrongly given to' if is_wrong else 'missed in'} {len(among)} of {of} validation pictures "
         caption += f"that do not show {name}" if is_wrong else f"that show {name}"
-        return Gallery((*pictures, *self._compared(label, album)), caption)
+        return Gallery((*pictures, *self._compared(label, album)), caption, compact=True)
 
     def _compared(self, label: int, album: Album) -> Iterator[Picture]:
         records, name = self._records, self._records.labels[label]
         right = np.flatnonzero(self._shown[:, label] & self._given[:, label])
         if len(right):
             path = records.paths[right[records.answers[right, label].argmax()]]
-            yield album.picture(path, f"For comparison, a picture of {name}", (f"{COMPARED}{name}",))
+            yield album.picture(path, f"For comparison, a picture of {name}", (COMPARED, name))
 
 
 class _Valued:
     """Pictures of values, which are near or far, and never right."""
 
     all_right = ""
-    any_wrong = True
+    wrong = 0
 
     def __init__(self, records: RunRecords) -> None:
         self._records = records
@@ -213,7 +230,7 @@ class _Valued:
         if len(furthest) > MOST_NAMED:
             yield f"and {len(furthest) - MOST_NAMED} more values, which are nearer"
 
-    def galleries(self, album: Album) -> Iterator[Gallery]:  # noqa: ARG002 - no value is taken for another
+    def galleries(self, album: Album) -> Iterator[Block]:  # noqa: ARG002 - no value is taken for another
         yield from ()
 
 

@@ -33,6 +33,12 @@ STANDS_OUT = {
     "multi-label": "Pictures that were not given exactly their labels stand out.",
     "regression": f"The {FAR_SHARE:.0%} of the pictures with the largest errors stand out.",
 }
+LEGEND = {
+    "single-label": "given another label",
+    "multi-label": "not given exactly its labels",
+    "regression": "furthest off",
+}
+"""What those that stand out are, in a word."""
 
 
 def picture_map(records: RunRecords) -> Iterator[Block]:
@@ -54,7 +60,8 @@ def picture_map(records: RunRecords) -> Iterator[Block]:
     all_places = len(records.places)
     shown = f"{len(places):,} of {all_places:,}" if len(places) < all_places else f"{all_places:,}"
     yield from album.note()
-    yield PictureMapBlock(tuple(points), f"{shown} validation pictures. {PROJECTION} {STANDS_OUT[records.task]}")
+    caption = f"{shown} validation pictures. {PROJECTION} {STANDS_OUT[records.task]}"
+    yield PictureMapBlock(tuple(points), caption, LEGEND[records.task])
 
 
 def _wrong(records: RunRecords) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ def provenance(records: RunRecords) -> Iterator[Block]:
             *_plugins(records),
         ),
         "What the model was made of",
+        sortable=False,
     )
     yield Table(
         ("what", "is"),
@@ -31,10 +32,11 @@ def provenance(records: RunRecords) -> Iterator[Block]:
             ("sha256 of the exported graph", contract.graph_sha256),
         ),
         "How to recognise it",
+        sortable=False,
     )
-    yield Table(("package", "version"), tuple(_versions(records.versions)), "Versions")
-    command = f"finetune run --config {shlex.quote(str(records.run / run_folder.CONFIG))}"
-    yield Paragraph(f"To repeat the run: {command}")
+    yield Table(("package", "version"), tuple(_versions(records.versions)), "Versions", sortable=False)
+    command = shlex.join(["finetune", "run", "--config", str(records.run / run_folder.CONFIG)])
+    yield Paragraph("To repeat the run:", command)
 
 
 def _plugins(records: RunRecords) -> Iterator[tuple[str, str, str, str]]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from finetune.evaluation.baselines import Baseline
-from finetune.report.sections.against import compared, constant_named, constant_of
+from finetune.report.sections.against import compared, constant_named, constant_of, standing
 from finetune.report.sections.wording import counted, interval_of, value_of
 from finetune.types import Block, Paragraph, RunRecords, Table
 
@@ -18,9 +18,10 @@ def summary(records: RunRecords) -> Iterator[Block]:
     found, result = constant_of(records), records.result
     yield Paragraph(_headline(records, found))
     yield from (Paragraph(text) for text in _how_sure(records))
-    yield from compared(records, found)
+    yield from standing(records, found)
     yield Paragraph(result.verdict)
-    yield Table(("what", "is"), tuple(_facts(records)), "The run at a glance")
+    yield from compared(records, found)
+    yield Table(("what", "is"), tuple(_facts(records)), "The run at a glance", sortable=False)
     yield from (Paragraph(text) for text in (*result.reasons, *result.notes))
 
 
@@ -45,7 +46,7 @@ def _reached(records: RunRecords, value: float, pictures: str, interval: tuple[f
     metric = records.result.metric
     reached, bounds = value_of(records, metric, value), interval_of(records, metric, interval)
     if records.task == "single-label":
-        return f"Right on {reached} of {pictures}{bounds}"
+        return f"Right on {'all' if value == 1 else f'{reached} of'} {pictures}{bounds}"
     name = "A mean average precision of" if records.task == "multi-label" else "Of a possible 1, an r2 of"
     return f"{name} {reached} on {pictures}{bounds}"
 
@@ -107,5 +108,5 @@ def _score(records: RunRecords, value: float, interval: tuple[float, float] | No
 
 def _time(records: RunRecords) -> str:
     seconds = records.result.seconds
-    stages = [f"{name} {took:.1f} s" for name, took in seconds.items() if name != "total" and took >= 0.05]
+    stages = [f"{name} {took:.1f}\u00a0s" for name, took in seconds.items() if name != "total" and took >= 0.05]
     return f"{seconds['total']:.0f} s" + (f": {', '.join(stages)}" if stages else "")

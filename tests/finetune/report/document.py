@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 class Document(HTMLParser):
     """What a page holds: its tags, and the text within each of them, that of the tags within it as well."""
 
-    VOID = ("meta", "link", "img")
+    VOID = ("meta", "link", "img", "wbr")
     DRAWN = ("path", "circle")
 
     def __init__(self, text: str) -> None:

@@ -17,7 +17,7 @@ from finetune.report.markup.room import LARGEST_PAGE_BYTES
 from finetune.report.rendering import page
 from finetune.types import Confusion, Figure, Gallery, Paragraph, Picture, PictureMap, Table
 
-from .blocks import ALL, CHINESE, CONFUSION, FIGURE, GALLERY, HOSTILE, MAP, SCORES, SCRIPT, picture, point
+from .blocks import ALL, ARABIC, CHINESE, CONFUSION, FIGURE, GALLERY, HOSTILE, MAP, SCORES, SCRIPT, jpeg, picture, point
 from .conftest import png
 from .document import Document
 
@@ -70,6 +70,41 @@ def test_no_name_becomes_markup_in_any_block() -> None:
     assert HOSTILE not in made
     assert SCRIPT not in made
     assert len(Document(made).named("script")) == 2
+
+
+def test_names_read_from_right_to_left_do_not_turn_an_english_sentence_around() -> None:
+    mixed = f"{ARABIC} taken for {ARABIC}: 1 of 2"
+    made = page_of(Gallery((picture(),), mixed), Paragraph(ARABIC))
+    found = Document(made)
+
+    assert found.texts["bdi"] == [ARABIC, ARABIC]
+    assert {mixed, ARABIC} <= set(found.texts["p"])
+
+
+def test_a_command_is_shown_as_it_is_typed_and_breaks_at_its_slashes() -> None:
+    made = page_of(Paragraph("Again:", "finetune run --config '/a b/<c>/config.toml'"))
+    found = Document(made)
+
+    assert found.texts["code"] == ["finetune run --config '/a b/<c>/config.toml'"]
+    assert len(found.named("wbr")) == 3
+
+
+def test_compact_galleries_share_a_row_and_others_stand_alone() -> None:
+    small, told = Picture(image=jpeg(), alt="a bee"), picture()
+    sheet, pair = Gallery((small,) * 5, "bees", compact=True), Gallery((told,), "a pair", compact=True)
+    found = Document(page_of(sheet, sheet, Paragraph("Then"), pair, Gallery((told,), "alone")))
+
+    kinds = [each["class"] for each in found.named("div") if "sheet" in str(each.get("class"))]
+    assert kinds == ["sheets of5", "sheet", "sheet", "sheets told", "sheet"]
+    assert len(found.named("ul")) == 4
+
+
+def test_facts_and_what_has_one_or_two_rows_are_not_sorted() -> None:
+    rows = (("a", "1"), ("b", "2"), ("c", "3"))
+    tables = (Table(("x", "y"), rows), Table(("x", "y"), rows[:2]), Table(("x", "y"), rows, sortable=False))
+    found = Document(page_of(*tables))
+
+    assert [each.get("class") for each in found.named("table")] == ["sortable", None, None]
 
 
 @settings(max_examples=25, deadline=None)

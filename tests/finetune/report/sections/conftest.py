@@ -90,7 +90,7 @@ def with_history(records: RunRecords, text: str) -> RunRecords:
 
 def said(blocks: Iterable[Block]) -> list[str]:
     """Return the texts of all paragraphs."""
-    return [block.text for block in blocks if isinstance(block, Paragraph)]
+    return [f"{block.text} {block.command}".strip() for block in blocks if isinstance(block, Paragraph)]
 
 
 def table(blocks: Iterable[Block], caption: str) -> Table:

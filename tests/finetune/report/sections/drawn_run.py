@@ -91,4 +91,4 @@ def pictures(blocks: Iterable[Block]) -> list[Picture]:
 
 
 def paragraphs(blocks: Iterable[Block]) -> list[str]:
-    return [block.text for block in blocks if isinstance(block, Paragraph)]
+    return [f"{block.text} {block.command}".strip() for block in blocks if isinstance(block, Paragraph)]

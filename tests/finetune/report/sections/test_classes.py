@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from finetune.report.sections import classes as section
-from finetune.report.sections.classes import MOST_LABELS, OWN_SHEETS, WORST_LABELS, classes
+from finetune.report.sections.classes import FEW_LABELS, MOST_LABELS, WORST_LABELS, classes
 from finetune.types import RunRecords
 
 from .drawn_run import captions, drawn, galleries, paragraphs, pictures, records_of
@@ -40,20 +40,19 @@ def test_each_label_has_a_sheet_with_its_pictures_in_each_part(tmp_path: Path) -
     assert {picture.alt for picture in galleries(blocks)[1].pictures} == {f"A training picture of {HOSTILE}"}
 
 
-def test_many_labels_share_a_sheet_whose_pictures_say_what_they_show(tmp_path: Path) -> None:
-    (sheet,) = galleries(classes(of_many(tmp_path, OWN_SHEETS + 1, each=2)))
-    assert [picture.lines for picture in sheet.pictures[:3]] == [
-        ("label 0", "2 training"),
-        ("label 0",),
-        ("label 1", "2 training"),
+def test_the_sheets_of_many_labels_are_small_and_stand_side_by_side(tmp_path: Path) -> None:
+    few, many = (galleries(classes(of_many(tmp_path, FEW_LABELS + more, each=2))) for more in (0, 1))
+    assert {sheet.compact for sheet in few} == {False}
+    assert [(sheet.caption, len(sheet.pictures), sheet.compact) for sheet in many] == [
+        (f"label {number}: 2 training", 2, True) for number in range(FEW_LABELS + 1)
     ]
 
 
 def test_of_a_thousand_labels_the_worst_are_shown_and_it_says_so(tmp_path: Path) -> None:
     blocks = list(classes(of_many(tmp_path, 1000, each=1)))
 
-    assert paragraphs(blocks) == ["Of 1,000 labels the 100 with the lowest recall are shown, the worst first."]
-    shown = [picture.lines[0] for picture in pictures(blocks)]
+    assert paragraphs(blocks)[0] == "Of 1,000 labels the 100 with the lowest recall are shown, the worst first."
+    shown = [caption.split(":")[0] for caption in captions(blocks)]
     assert shown == ["label 0", *(f"label {number}" for number in range(2, WORST_LABELS + 1))]
 
 

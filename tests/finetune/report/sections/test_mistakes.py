@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune.report.sections.mistakes import LOSS, MOST_LOSSES, MOST_PAIRS, mistakes
+from finetune.report.sections.mistakes import COMPARED, FEWEST_LOSSES, LOSS, MOST_LOSSES, MOST_PAIRS, mistakes
 from finetune.types import HeatMap, RunRecords
 
 from .drawn_run import captions, drawn, galleries, paragraphs, pictures, records_of
@@ -35,12 +35,10 @@ def confused(tmp_path: Path) -> RunRecords:
 def test_a_confused_pair_is_shown_with_a_picture_of_what_it_was_taken_for(confused: RunRecords) -> None:
     pair, worst = galleries(mistakes(confused))
 
-    assert pair.caption == f"{LABELS[0]} taken for {LABELS[1]}: 2 of 3 validation pictures of {LABELS[0]}"
-    assert [picture.lines for picture in pair.pictures] == [
-        (f"shows {LABELS[0]}", f"was taken for {LABELS[1]}, 98.0%"),
-        (f"shows {LABELS[0]}", f"was taken for {LABELS[1]}, 90.0%"),
-        (f"for comparison: shows {LABELS[1]}",),
-    ]
+    assert pair.caption == f"{LABELS[0]} taken for {LABELS[1]}: 2 of its 3 validation pictures"
+    assert [picture.lines for picture in pair.pictures] == [("98.0%",), ("90.0%",), (COMPARED, LABELS[1])]
+    assert pair.compact
+    assert not worst.compact
     assert all(picture.image and picture.alt for picture in (*pair.pictures, *worst.pictures))
 
 
@@ -49,10 +47,10 @@ def test_the_largest_losses_come_first_with_truth_answer_loss_and_name(confused:
 
     assert worst.caption == f"Of 5 validation pictures the 5 with the largest losses. {LOSS['single-label']}"
     assert worst.pictures[0].lines == (
-        *(f"shows {LABELS[0]}", f"taken for {LABELS[1]}, 98.0%", f"{LABELS[0]} itself: 1.0%", "loss 4.61"),
-        "valid/2.png",
+        f"taken for {LABELS[1]}, 98.0% ({LABELS[0]}: 1.0%)",
+        "loss 4.61 · valid/2.png",
     )
-    assert worst.pictures[-1].lines[1] == f"answered {LABELS[1]}, 90.0%"
+    assert worst.pictures[-1].lines[0] == f"rightly {LABELS[1]}, 90.0%"
 
 
 def test_a_heat_map_is_laid_over_the_picture_that_it_is_of_and_no_other(confused: RunRecords) -> None:
@@ -63,7 +61,7 @@ def test_a_heat_map_is_laid_over_the_picture_that_it_is_of_and_no_other(confused
     worst = galleries(mistakes(records))[-1]
 
     assert [picture.overlay is not None for picture in worst.pictures] == [False, True, False, False, False]
-    assert f"bright: spoke for {LABELS[1]}" in worst.pictures[1].lines
+    assert worst.pictures[1].alt.endswith(f"; bright: spoke for {LABELS[1]}")
     assert "Grad-CAM" in worst.caption
     assert "Grad-CAM" not in galleries(mistakes(confused))[-1].caption
 
@@ -78,7 +76,16 @@ def test_a_model_without_a_mistake_shows_what_it_is_least_certain_of(tmp_path: P
     assert paragraphs(blocks) == ["No validation picture was given another label."]
     (worst,) = galleries(blocks)
     assert worst.caption.startswith("Of 3 validation pictures the 3 that the model is least certain of.")
-    assert worst.pictures[0].lines[:2] == ("shows a", "answered a, 60.0%")
+    assert worst.pictures[0].lines[0] == "rightly a, 60.0%"
+
+
+def test_right_answers_are_shown_only_where_few_are_wrong(tmp_path: Path) -> None:
+    rows = drawn(tmp_path, ["a"] * 30, "valid")
+    numbers = []
+    for wrong in (3, 17, 29):
+        answers = certain([1] * wrong + [0] * (30 - wrong), of=2)
+        numbers.append(len(galleries(mistakes(records_of(rows, ("a", "b"), answers, [0] * 30)))[-1].pictures))
+    assert numbers == [FEWEST_LOSSES, 17, MOST_LOSSES]
 
 
 def test_without_validation_pictures_there_is_nothing_to_say(tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_without_validation_pictures_there_is_nothing_to_say(tmp_path: Path) -> 
 def test_what_no_validation_picture_shows_is_compared_with_a_training_picture(tmp_path: Path) -> None:
     rows = [*drawn(tmp_path, ["b"], "train"), *drawn(tmp_path, ["a"], "valid")]
     pair = galleries(mistakes(records_of(rows, ("a", "b"), [[0.2, 0.8]], [0])))[0]
-    assert [picture.lines[0] for picture in pair.pictures] == ["shows a", "for comparison: shows b"]
+    assert [picture.lines for picture in pair.pictures] == [("80.0%",), (COMPARED, "b")]
     assert all(picture.image for picture in pair.pictures)
 
 
@@ -115,7 +122,7 @@ def test_of_a_thousand_labels_so_much_is_shown_as_one_looks_at(tmp_path: Path) -
     blocks = list(mistakes(records_of(rows, labels, answers, np.arange(1000))))
 
     assert len(galleries(blocks)) == MOST_PAIRS + 1
-    assert captions(blocks)[0].endswith("(the 1. of 1,000 confused pairs)")
+    assert captions(blocks)[0].endswith("(pair 1 of 1,000)")
     assert len(galleries(blocks)[-1].pictures) == MOST_LOSSES
 
 
@@ -131,9 +138,9 @@ def test_of_several_labels_those_missed_and_those_wrongly_given_are_shown(tmp_pa
     missed, given, worst = galleries(mistakes(records))
 
     assert missed.caption == "b missed in 1 of 1 validation pictures that show b"
-    assert missed.pictures[0].lines == ("shows a, b", "b missed, 20.0%")
+    assert missed.pictures[0].lines == ("20.0%", "shows a, b")
     assert given.caption == "b wrongly given to 1 of 2 validation pictures that do not show b"
-    assert given.pictures[0].lines == ("shows none of the labels", "b wrongly given, 70.0%")
+    assert given.pictures[0].lines == ("70.0%", "shows none of the labels")
     assert worst.pictures[0].lines[:2] == ("shows a, b", "missed: b (20.0%)")
     assert worst.pictures[1].lines[:2] == ("shows none of the labels", "wrongly given: b (70.0%)")
     assert worst.pictures[2].lines[:2] == ("shows a", "all labels right")

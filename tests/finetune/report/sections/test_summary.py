@@ -98,6 +98,18 @@ def test_the_probe_and_the_constant_answer_stand_beside_the_model(
     )
 
 
+def test_where_all_is_held_against_one_score_it_is_named_once_in_the_caption(made: Made) -> None:
+    records = made("single-label", RIGHT, [0, 1, 2], value=0.95, phases={"frozen": 0.95}, kept="frozen")
+
+    found = table(summary(records), "What the model is held against")
+
+    assert found.caption == "What the model is held against, by accuracy; the model reaches 95.0%"
+    assert (found.header, found.rows) == (
+        ("against", "it reaches", "better by"),
+        (("always saying 'a'", "33.3%", "+61.7 points"),),
+    )
+
+
 def test_where_a_metric_is_to_be_low_the_lower_one_is_better(made: Made) -> None:
     phases = {"frozen": 0.5, "unfrozen": 0.25}
     records = made("single-label", RIGHT, [0, 1, 2], monitor="log-loss", phases=phases, kept="unfrozen")
@@ -133,7 +145,7 @@ def test_what_was_trained_on_what_is_a_table(made: Made) -> None:
 
     assert found["data"] == "insects & <b>more</b>: 3 classes, 8 training and 3 validation pictures"
     assert found["phase 'frozen'"] == "accuracy 50.0%, kept"
-    assert found["time"] == "3 s: frozen 2.0 s"
+    assert found["time"] == "3 s: frozen 2.0\N{NO-BREAK SPACE}s"
     assert found["what it sees of a picture"] == "8 × 8 pixels"
 
 
@@ -146,7 +158,7 @@ def test_reasons_and_notes_come_last(made: Made) -> None:
 def test_without_training_pictures_there_is_no_constant_answer(made: Made) -> None:
     records = replace(made("single-label", RIGHT, [0, 1, 2]), split=())
 
-    assert said(summary(records))[0] == "Right on 100.0% of 3 validation pictures."
+    assert said(summary(records))[0] == "Right on all 3 validation pictures."
 
 
 def test_the_phases_that_leave_the_body_as_it_is_are_those_of_the_strategies() -> None:
