@@ -7,47 +7,30 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from finetune.errors import ConfigError, ResourceError
-from finetune.training.activation_file import CACHE_FILE, folder_lock, has_our_header
-
-COMPANIONS = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a file that is in use, or was when its process was killed."""
-
-
-def cache_path() -> Path:
-    """Return where runs keep their activations."""
-    return user_cache_path("finetune") / CACHE_FILE
+from finetune.training.activation_file import files_of, folder_lock, has_our_header
 
 
 def cache_bytes(path: Path) -> int:
     """Return how large the cache is with what SQLite keeps beside it; 0 where there is none."""
-    return sum(file.stat().st_size for file in _files(path))
+    return sum(file.stat().st_size for file in files_of(path))
 
 
-def remove_cache(path: Path) -> int:
-    """Remove the cache, and return how many bytes that freed; runs make it anew.
+def remove_cache(path: Path) -> None:
+    """Remove the cache where there is one; runs make it anew.
 
     Raises ``ConfigError`` for a file of another program's, and ``ResourceError`` where a run has it open or it cannot
     be removed.
     """
     path = path.resolve()  # SQLite's companion files lie where a link leads
     if not path.exists():
-        return 0
+        return
     with _refusing(path), folder_lock(path.parent):  # under which alone runs open it
         if not has_our_header(path):
             raise ConfigError(f"{path} is not an activation cache; it stays as it is. Move it away yourself.")
         _refuse_open(path)
-        freed = cache_bytes(path)
-        for file in _files(path):
+        for file in files_of(path):
             file.unlink()
-    return freed
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the files that are there, the cache itself last: without it the others mean nothing."""
-    return [file for file in (*(Path(f"{path}{end}") for end in COMPANIONS), path) if file.exists()]
 
 
 def _refuse_open(path: Path) -> None:

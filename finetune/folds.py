@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from finetune import run_folder
 from finetune.clock import Clock
-from finetune.config import RunOptions, read_file, to_toml
+from finetune.config import RunOptions, to_toml
 from finetune.errors import ConfigError
 from finetune.evaluation.catalogue import shares_of, shown
 from finetune.intent import Intent, discover
@@ -99,14 +99,6 @@ def cross_validate(
     folder = RunFolder.create(intent.config.out, f"{intent.config.folds}-folds-{intent.spec.name}")
     with folder.recorded(), resumable(folder.path, reporter.note):
         return _cross_validate(folder, intent, pictures, clock, reporter, options)
-
-
-def is_cross_validation(folder: Path) -> bool:
-    """Whether a run's folder holds folds, of which each is a run; not so where it holds no options at all."""
-    if not (folder / run_folder.CONFIG).exists():
-        return False
-    config = read_file(folder / run_folder.CONFIG)
-    return config.get("folds") is not None and config.get("fold") is None
 
 
 def _prepared(intent: Intent, reporter: Reporter) -> tuple[PicturesRead, Job]:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -96,12 +95,7 @@ def folds_in(run: Path, names: list[str] | None = None) -> list[Path]:
     ``names`` are those of the folders in it, where they are known already.
     """
     named = [name for name in (_folders_in(run) if names is None else names) if _FOLD.search(name)]
-    return [run / name for name in sorted(named)] if named and _is_cross_validation(run) else []
-
-
-def _is_cross_validation(run: Path) -> bool:
-    options = _options(run)
-    return (run / run_folder.FOLDS).is_file() or (options.get("folds") is not None and options.get("fold") is None)
+    return [run / name for name in sorted(named)] if named and run_folder.is_cross_validation(run) else []
 
 
 def _folders_in(folder: Path) -> list[str]:
@@ -173,7 +167,7 @@ def _what(path: Path, facts: Mapping[str, Any]) -> What:
         return "audit"
     if "suggestion" in facts:
         return "lr-find"
-    return "cross-validation" if _is_cross_validation(path) else "run"
+    return "cross-validation" if run_folder.is_cross_validation(path) else "run"
 
 
 def _status(path: Path, recorded: Status) -> Status:
@@ -207,7 +201,7 @@ def _made_of(path: Path, what: What, facts: Mapping[str, Any]) -> dict[str, Any]
 
     An lr-find has no result; what it was of is beside its suggestion.
     """
-    result, options = facts.get("result") or facts, _options(path)
+    result, options = facts.get("result") or facts, run_folder.options_in(path)
     folds = folds_in(path) if what == "cross-validation" else []
     strategy = {"pretrain": "from random weights", "audit": "", "lr-find": ""}.get(what, options.get("strategy", ""))
     return {
@@ -240,13 +234,6 @@ def _came_to(path: Path, what: What, facts: Mapping[str, Any]) -> dict[str, Any]
 def _number(value: float | None) -> float | None:
     """Return a number, None where it is undefined."""
     return float(value) if value is not None and isfinite(value) else None
-
-
-def _options(path: Path) -> dict[str, Any]:
-    """Return what ``config.toml`` asks for, unchecked; nothing where it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        return tomllib.loads((path / run_folder.CONFIG).read_text(encoding="utf-8"))
-    return {}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from finetune.run_folder import RunFolder
 from finetune.training.strategies import Fit, Step, phase_to_measure, plan, ready
 from finetune.types import Reporter
 
-RATE_CURVE = "lr_find.png"
+RATE_CHART = "lr_find.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,4 +129,4 @@ def find_rate(
     curve = trainer.find_rate(phase_to_measure(job.config, job.groups, job.strategy))
     with RunFolder.create(job.config.out, f"lr-find-{job.name}").recorded() as folder:
         folder.record(suggestion=curve.suggestion, dataset=job.dataset.name, backbone=job.intent.backbone.name)
-        return FoundRate(suggestion=curve.suggestion, picture=folder.write(RATE_CURVE, rate_curve(curve).light))
+        return FoundRate(suggestion=curve.suggestion, picture=folder.write(RATE_CHART, rate_curve(curve).light))

@@ -15,6 +15,8 @@ import secrets
 import shlex
 import shutil
 import sys
+import time
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,11 +48,13 @@ FOLDS = "folds.json"
 UNVERIFIED = ".unverified"
 """Where targets export to, before what they wrote was compared."""
 LOCK = ".lock"
+TEMPORARY = re.compile(r"^\..+\.[0-9a-f]{8}\.part$")
+"""What a file is called until it is whole."""
 Job = Literal["run", "pretrain"]
 """What a run's folder is of: the name of the command that made it, and goes on with it."""
 
 _LONGEST_NAME_BYTES = 160  # with the time around it, within the 255 bytes that file systems allow
-_TEMPORARY = re.compile(r"^\..+\.[0-9a-f]{8}\.part$")
+_GLANCES, _GLANCE_SECONDS = 10, 0.01  # a lock is asked for so often, and after so long
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -189,7 +193,7 @@ class RunFolder:
         if sys.platform == "win32" or self._lock is not None:
             return
         try:
-            self._lock = _locked(self.path / LOCK)
+            self._lock = locked(self.path / LOCK)
         except BlockingIOError as error:
             owner = self._facts.get("pid", "unknown")
             raise ResourceError(
@@ -200,14 +204,12 @@ class RunFolder:
 
     def _let_go(self) -> None:
         if self._lock is not None:
-            with contextlib.suppress(OSError):  # the folder may be gone
-                (self.path / LOCK).unlink(missing_ok=True)
-            os.close(self._lock)
+            let_go(self.path / LOCK, self._lock)
             self._lock = None
 
     def _sweep(self) -> None:
         """Remove what a run that ended early left unfinished, and what failed its proof: it is made again."""
-        unfinished = [path for path in self.path.rglob(".*.part") if _TEMPORARY.search(path.name)]
+        unfinished = [path for path in self.path.rglob(".*.part") if TEMPORARY.search(path.name)]
         for path in [*unfinished, self.path / UNVERIFIED, *self.path.glob("*.failed*")]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -295,8 +297,27 @@ class RunFolder:
         self.record(status="interrupted" if interrupted else "failed", ended=_now(), cause=cause)
 
 
+def locked(path: Path) -> int:
+    """Return the descriptor of a lock file, made where there is none: this process's until ``let_go``; not on Windows.
+
+    Raises ``BlockingIOError`` where another process holds it for longer than a glance takes: who only looks whether a
+    run goes on (``past_runs.is_in_use``) has the lock for a moment. Raises ``OSError`` where the file cannot be opened.
+    """
+    for _ in range(_GLANCES - 1):
+        with contextlib.suppress(BlockingIOError):
+            return _locked(path)
+        time.sleep(_GLANCE_SECONDS)
+    return _locked(path)
+
+
+def let_go(path: Path, descriptor: int) -> None:
+    """Remove a lock file and give back the lock that ``locked`` took."""
+    with contextlib.suppress(OSError):  # the folder may be gone
+        path.unlink(missing_ok=True)
+    os.close(descriptor)
+
+
 def _locked(path: Path) -> int:
-    """Return the descriptor of a file that is locked as long as it is open; raise ``BlockingIOError`` where it is."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -309,6 +330,19 @@ def _locked(path: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def is_cross_validation(run: Path) -> bool:
+    """Whether a run's folder is a cross-validation's, done or not: each fold is a run in a folder within it."""
+    options = options_in(run)
+    return (run / FOLDS).is_file() or (options.get("folds") is not None and options.get("fold") is None)
+
+
+def options_in(run: Path) -> dict[str, Any]:
+    """Return what ``config.toml`` asks for, unchecked; nothing where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        return tomllib.loads((run / CONFIG).read_text(encoding="utf-8"))
+    return {}
 
 
 def _status_in(path: Path) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from finetune import run_folder
-from finetune.cache_removal import cache_bytes, cache_path, remove_cache
+from finetune.cache_removal import cache_bytes, remove_cache
 from finetune.errors import ConfigError, ResourceError
 from finetune.past_runs import (
     AUDIT,
@@ -30,9 +30,7 @@ from finetune.past_runs import (
     run_folders,
     size_bytes,
 )
-
-if sys.platform != "win32":
-    import fcntl
+from finetune.training.activation_file import cache_path
 
 OWN_NAMES = frozenset(
     {
@@ -66,18 +64,24 @@ class Choice:
 class Removal:
     """What is to go: the runs of ``choices`` that may, ``remainders`` of removals that were stopped, and the cache.
 
-    ``freed_bytes`` is how much room that makes; ``cache`` is None where it was not asked for.
+    ``remainders`` are given with their sizes in bytes, ``cache_bytes`` is that of the cache; ``cache`` is None where it
+    was not asked for, or is not there.
     """
 
     choices: tuple[Choice, ...]
-    remainders: tuple[Path, ...]
+    remainders: Mapping[Path, int]
     cache: Path | None
-    freed_bytes: int
+    cache_bytes: int
 
     @property
     def runs(self) -> tuple[PastRun, ...]:
         """The runs that go."""
         return tuple(choice.run for choice in self.choices if not choice.kept)
+
+    @property
+    def freed_bytes(self) -> int:
+        """How much room that makes."""
+        return sum(run.size_bytes for run in self.runs) + sum(self.remainders.values()) + self.cache_bytes
 
     def carry_out(self) -> None:
         """Remove it all; raise ``ConfigError`` and ``ResourceError`` as ``remove`` and ``remove_cache`` do."""
@@ -108,11 +112,9 @@ def removal(
             "Nothing is chosen to be removed; name runs, or give --unfinished, --older-than-days N or --cache."
         )
     choices = choose(folder, named, unfinished=unfinished, older_than_days=older_than_days) if by_run else []
-    left, path = tuple(remainders(folder)), cache_path() if cache else None
-    sizes = [choice.run.size_bytes for choice in choices if not choice.kept] + [*map(size_bytes, left)]
-    return Removal(
-        choices=tuple(choices), remainders=left, cache=path, freed_bytes=sum(sizes) + (cache_bytes(path) if path else 0)
-    )
+    left = {path: size_bytes(path) for path in remainders(folder)}
+    path = cache_path() if cache and cache_path().exists() else None
+    return Removal(choices=tuple(choices), remainders=left, cache=path, cache_bytes=cache_bytes(path) if path else 0)
 
 
 def choose(
@@ -178,7 +180,12 @@ def strangers_in(run: Path, folds: Sequence[Path] = ()) -> list[str]:
     """Return the names of what is in a run's folder and was written by no command: a user's, as far as is known."""
     own = {*OWN_NAMES, *_artifacts(run), *(fold.name for fold in folds)}
     names = sorted(entry.name for entry in os.scandir(run))
-    return [name for name in names if name not in own and not name.startswith(".") and _FAILED not in name]
+    return [name for name in names if name.replace(_FAILED, "", 1) not in own and not _is_passing(name)]
+
+
+def _is_passing(name: str) -> bool:
+    """Whether it is what a run has only while it goes on, or until it is gone on with."""
+    return name in (run_folder.LOCK, run_folder.UNVERIFIED) or bool(run_folder.TEMPORARY.match(name))
 
 
 def _artifacts(run: Path) -> set[str]:
@@ -253,26 +260,21 @@ def _held(run: Path) -> Iterator[None]:
         yield
         return
     lock = run / run_folder.LOCK
-    with _removing(run):
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _locked(run, lock)
     try:
-        _take(run, descriptor)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)  # of a run that stays
+        yield
     finally:
-        os.close(descriptor)
+        run_folder.let_go(lock, descriptor)  # of a run that stays; with one that goes, its lock has gone
 
 
-def _take(run: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), (run / run_folder.LOCK).stat()):
-            return
-    except (BlockingIOError, FileNotFoundError):  # who had the lock removed the file when letting go
-        pass
-    raise ResourceError(f"{run} is in use: the run goes on. Wait until it has ended, or end it, and repeat.")
+def _locked(run: Path, lock: Path) -> int:
+    with _removing(run):
+        try:
+            return run_folder.locked(lock)
+        except BlockingIOError as error:
+            raise ResourceError(
+                f"{run} is in use: the run goes on. Wait until it has ended, or end it, and repeat."
+            ) from error
 
 
 def _short(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from finetune.cli.flags import NoProgress
 from finetune_export.cli.output import print_json, print_table, visible
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def check(
         tuple[str, ...], Parameter(negative=(), help="Try only these things of it, by their names: a,b.")
     ] = (),
     json: Annotated[bool, Parameter(negative=(), help="Print a JSON object.")] = False,
+    no_progress: NoProgress = False,
 ) -> None:
     """Hold a plugin against every rule for what it offers; exit with status 5 where it breaks one.
 
@@ -44,7 +46,7 @@ def check(
     from finetune.testing import Case, checks_of
 
     names = tuple(word.strip() for given in only for word in given.split(",") if word.strip())
-    findings = _run(plugin, checks_of(Case(plugin=plugin, data=data, name=name, only=names)))
+    findings = _run(plugin, checks_of(Case(plugin=plugin, data=data, name=name, only=names)), no_progress)
     counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
     if json:
         print_json({"plugin": plugin, "counts": counts, "findings": findings})
@@ -55,11 +57,11 @@ def check(
         raise PluginError(f"The plugin '{plugin}' breaks {counts['failed']} of {len(findings)} rules.")
 
 
-def _run(plugin: str, checks: Sequence[Check]) -> list[Finding]:
+def _run(plugin: str, checks: Sequence[Check], no_progress: bool) -> list[Finding]:
     from finetune.cli.progress import RichReporter
 
     findings = []
-    with RichReporter() as reporter:
+    with RichReporter(no_progress) as reporter:
         reporter.begin(f"Checking the plugin '{plugin}'", len(checks), "rules")
         for check in checks:
             with contextlib.redirect_stdout(sys.stderr):  # stdout carries results only

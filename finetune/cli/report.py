@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,17 +41,31 @@ def report(
     """
     if not runs:
         raise ConfigError("There is no run to report. Name its folder, or those of several to compare.")
+    from finetune.run_folder import is_cross_validation
+
+    if len(runs) > 1 or is_cross_validation(runs[0]):
+        _print_comparison(_compared(runs, out, data, no_progress), json)
+        return
+    _refuse_out(out)
+    path = _made_again(runs[0], data, no_progress)
+    print_json({"report": str(path)}) if json else print(path)
+
+
+# What is printed within the view of a terminal would be part of the view: results are printed when it is gone.
+def _compared(runs: Sequence[Path], out: Path | None, data: Path | None, no_progress: bool) -> Compared:
     from finetune.cli.progress import RichReporter
-    from finetune.report import make_again
-    from finetune.report.comparison import is_cross_validation, make_comparison
+    from finetune.report.comparison import make_comparison  # with scipy's tests, which one run does not need
 
     with RichReporter(no_progress) as reporter:
-        if len(runs) > 1 or is_cross_validation(runs[0]):
-            _print_comparison(make_comparison(runs, reporter.note, out=out, data=data), json)
-            return
-        _refuse_out(out)
-        path = make_again(runs[0], reporter.note, data)
-    print_json({"report": str(path)}) if json else print(path)
+        return make_comparison(runs, reporter.note, out=out, data=data)
+
+
+def _made_again(run: Path, data: Path | None, no_progress: bool) -> Path:
+    from finetune.cli.progress import RichReporter
+    from finetune.report import make_again
+
+    with RichReporter(no_progress) as reporter:
+        return make_again(run, reporter.note, data)
 
 
 def _refuse_out(out: Path | None) -> None:

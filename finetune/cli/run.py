@@ -16,6 +16,7 @@ from finetune.errors import ConfigError
 from finetune.evaluation.catalogue import shares_of, shown
 from finetune.intent import discover
 from finetune.plugins import load_plugins
+from finetune.run_folder import is_cross_validation
 from finetune.training.tracking import check_trackers
 from finetune_export.cli.output import print_json, print_table
 
@@ -74,8 +75,6 @@ def _refuse_early(config: Path | None, resume: Path | None, dry_run: bool, optio
         return asked.folds is not None and asked.fold is None
     if config is not None or dry_run:
         raise ConfigError("--resume goes on with a run as it was begun; leave out --config and --dry-run.")
-    from finetune.folds import is_cross_validation
-
     return is_cross_validation(resume)
 
 

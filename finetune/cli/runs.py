@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from finetune.errors import ConfigError
 from finetune.evaluation.catalogue import shares_of, shown
 from finetune_export.cli.output import print_json, print_table
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
     from finetune.past_runs import PastRun
 
+Folder = Annotated[Path | None, Parameter(help="Folder that runs were written to. [default: runs]")]
 HEADER = ("run", "what", "status", "data", "backbone", "strategy", "result", "started (UTC)", "size", "note")
 
 
 def runs(
-    folder: Annotated[Path, Parameter(help="Folder that runs were written to.")] = Path("runs"),
+    folder: Folder = None,
     /,
     *,
     json: Annotated[bool, Parameter(negative=(), help="Print a JSON array.")] = False,
@@ -36,17 +38,28 @@ def runs(
     """
     from finetune.past_runs import past_runs
 
-    found = past_runs(folder)
+    where = named(folder)
+    found = past_runs(where)
     if json:
         print_json([asdict(run) for run in found])
         return
     if not found:
-        print(f"There are no runs in {shlex.quote(str(folder))}. Make one with: finetune run --data DIR")
+        print(f"There are no runs in {shlex.quote(str(where))}. Make one with: finetune run --data DIR")
         return
     from finetune.plugins import load_plugins
 
     shares = shares_of(load_plugins().metrics)
     print_table([HEADER, *(_row(run, shares) for run in found)])
+
+
+def named(folder: Path | None) -> Path:
+    """Return the folder of runs that was named, or the one that they are written to; refuse one that is not there.
+
+    Raises ``ConfigError``; that nothing was ever written where runs go unless told otherwise is no mistake.
+    """
+    if folder is not None and not folder.exists():
+        raise ConfigError(f"{folder} does not exist. Name a folder that runs were written to.")
+    return Path("runs") if folder is None else folder
 
 
 def _row(run: PastRun, shares: Collection[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from finetune.cli.runs import size
+from finetune.cli.runs import Folder, named, size
 from finetune.past_runs import UNFINISHED
 from finetune_export.cli.output import print_json, print_table
 
@@ -21,7 +21,7 @@ def clean(
     runs: Annotated[tuple[Path, ...], Parameter(help="Runs, by folder or as 'finetune runs' names them.")] = (),
     /,
     *,
-    folder: Annotated[Path, Parameter(help="Folder that runs were written to.")] = Path("runs"),
+    folder: Folder = None,
     unfinished: Annotated[
         bool, Parameter(negative=(), help="Runs that failed, were interrupted or killed; they could be resumed.")
     ] = False,
@@ -33,7 +33,7 @@ def clean(
     """Remove past runs; without --yes, say which and how much room that would make.
 
     Runs have to meet all conditions that are given. Those that go on stay, and so do those that hold files which no run
-    has written, unless they are named.
+    has written, unless they are named; into the folders of checkpoints and of trackers nobody looks for such files.
 
     Examples:
       finetune runs clean --unfinished
@@ -43,7 +43,7 @@ def clean(
     """
     from finetune.run_removal import removal
 
-    found = removal(folder, runs, unfinished=unfinished, older_than_days=older_than_days, cache=cache)
+    found = removal(named(folder), runs, unfinished=unfinished, older_than_days=older_than_days, cache=cache)
     if yes:
         found.carry_out()
     print_json(_facts(found, yes)) if json else _show(found, yes)
@@ -55,8 +55,8 @@ def _facts(found: Removal, removed: bool) -> dict[str, Any]:
         "freed_bytes": found.freed_bytes,
         "runs": [{"run": run.path, "status": run.status, "size_bytes": run.size_bytes} for run in found.runs],
         "kept": [{"run": choice.run.path, "why": choice.kept} for choice in found.choices if choice.kept],
-        "remainders": found.remainders,
-        "cache": found.cache,
+        "remainders": [{"remainder": path, "size_bytes": room} for path, room in found.remainders.items()],
+        "cache": {"cache": found.cache, "size_bytes": found.cache_bytes} if found.cache else None,
     }
 
 
@@ -65,9 +65,9 @@ def _show(found: Removal, removed: bool) -> None:
     rows: list[tuple[str, ...]] = [
         (c.run.name, c.run.status, size(c.run.size_bytes), _happens(c, happens)) for c in found.choices
     ]
-    rows += [(path.name, "remainder", "-", happens) for path in found.remainders]
+    rows += [(path.name, "remainder", size(room), happens) for path, room in found.remainders.items()]
     if found.cache:
-        rows.append((str(found.cache), "cache", "-", happens))
+        rows.append((str(found.cache), "cache", size(found.cache_bytes), happens))
     if rows:
         print_table([HEADER, *rows])
     if not removed and any(run.status in UNFINISHED for run in found.runs):

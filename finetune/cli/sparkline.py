@@ -45,7 +45,8 @@ class Curve:
     """What a value has been so far, in at most ``LONGEST`` points.
 
     A point is one value as long as there is room for all. Where there is none left, neighbours are averaged, so that
-    the whole course stays in sight, and a point stands for twice as many values from then on.
+    the whole course stays in sight, and a point stands for twice as many values from then on; those that are no finite
+    numbers are left out of it.
     """
 
     def __init__(self) -> None:
@@ -70,4 +71,6 @@ class Curve:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(value / len(values) for value in values)
+    """Return the mean of the finite values, so that one which is not makes no gap of its neighbours; NaN for none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(value / len(finite) for value in finite) if finite else math.nan

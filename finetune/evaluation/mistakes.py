@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.evaluation.decisions import Answers, Targets
+from finetune.evaluation.decisions import Answers, Targets, Thresholds, reached
 from finetune.types import Task
 
 _LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
@@ -41,6 +41,18 @@ def confused_pairs(answers: Answers, targets: Targets) -> list[Pair]:
     pairs, counts = np.unique(np.stack([targets[wrong], said[wrong]], axis=1), axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [Pair(int(pairs[at, 0]), int(pairs[at, 1]), int(counts[at])) for at in order]
+
+
+def right(task: Task, answers: Answers, targets: Targets, thresholds: Thresholds = None) -> NDArray[np.bool_]:
+    """Return which pictures were given their label, or exactly their labels: bool (N,).
+
+    ``thresholds`` (K,) decide several labels, as in ``reached``. Values are near or far, and never right.
+    """
+    if task == "single-label":
+        return np.asarray(answers.argmax(axis=1) == targets)
+    if task == "multi-label":
+        return np.asarray((reached(answers, thresholds) == (targets > 0)).all(axis=1))
+    return np.zeros(len(targets), dtype=np.bool_)
 
 
 def losses(task: Task, answers: Answers, targets: Targets) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm, wilcoxon
 
 from finetune.evaluation.decisions import Answers, Counts, Targets, Thresholds, Values
 from finetune.evaluation.intervals import CONFIDENCE, RANKINGS, RESAMPLES_OF_RANKINGS
@@ -64,6 +63,8 @@ def mcnemar(found: TwoByTwo) -> float:
     The binomial test of McNemar 1947: of the pictures that one alone is right about, each has half of them but for
     chance.
     """
+    from scipy.stats import binomtest
+
     if found.discordant == 0:
         return 1.0
     return float(binomtest(found.only_other, found.discordant).pvalue)
@@ -75,6 +76,8 @@ def share_difference(found: TwoByTwo) -> Difference:
     Its interval is the adjusted Wald interval for pairs (Bonett and Price 2012), one of those that Fagerland, Lydersen
     and Laake 2014 recommend: unlike a bootstrap it stays honest where the two hardly differ, or not at all.
     """
+    from scipy.stats import norm
+
     if found.pictures == 0:
         raise ValueError("the difference on no pictures is undefined")
     value = (found.only_other - found.only_first) / found.pictures
@@ -137,13 +140,17 @@ def _holding(value: float, low: float, high: float) -> tuple[float, float]:
 
 
 def signed_rank(first_losses: NDArray[np.float64], other_losses: NDArray[np.float64]) -> float:
-    """Return the p-value (0..1) that neither model's losses tend to be lower; 1 where all are equal.
+    """Return the p-value (0..1) that neither model's losses tend to be lower.
+
+    It is 1 where all are equal, and where some are no finite numbers, which cannot be ranked: nothing is told apart.
 
     Wilcoxon's signed-rank test on the differences of losses (N,) picture by picture, those of 0 ranked as Pratt 1959
     has it, by ``scipy.stats.wilcoxon``. A few huge losses do not decide it, as they would decide a test of means.
     """
+    from scipy.stats import wilcoxon
+
     differences = other_losses - first_losses
-    if not differences.any():
+    if not differences.any() or not np.isfinite(differences).all():
         return 1.0
     return float(wilcoxon(differences, zero_method="pratt").pvalue)
 

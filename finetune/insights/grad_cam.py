@@ -1,6 +1,6 @@
-"""Where a network looks: Grad-CAM for any backbone, at the last place where it still knows where things are.
+"""Where a network looks: Grad-CAM for any backbone, at the last layer that still knows where things are.
 
-Nothing of a backbone has to be told: the place is found by sending one picture through and looking at what comes out
+Nothing of a backbone has to be told: the layer is found by sending one picture through and looking at what comes out
 of each module. Shapes: ``N`` pictures, ``S`` their side in pixels, ``C`` channels, ``h``/``w`` cells of a map, ``T``
 tokens.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
@@ -39,28 +39,29 @@ def heat_maps(network: Network, images: Tensor, labels: Tensor) -> NDArray[np.ui
     a place. The network answers as it does when deployed, and is left as it was found, gradients included.
 
     Grad-CAM (Selvaraju et al. 2017), of the output before softmax or sigmoid, by captum's ``LayerGradCam``, with two
-    corrections: ``_constant_scales``, and a shift to where the cells look in fact (``Place.offset``).
+    corrections: ``_constant_scales``, and a shift to where the cells look in fact (``TargetLayer.offset``).
     """
     with _at_rest(network), torch.inference_mode(False), torch.enable_grad():
         # A clone, since tensors that were made in inference mode can have no gradients.
         images, labels = images.detach().clone(), labels.detach().clone()
-        place = find_place(network, images.shape[-1])
-        if place is None:
+        layer = target_layer(network, images.shape[-1])
+        if layer is None:
             return None
+        none = np.empty((0, layer.layout.side, layer.layout.side), np.uint8)
         batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
-        return np.concatenate([_heat(network, place, images[batch], labels[batch]) for batch in batches])
+        return np.concatenate([none, *(_heat(network, layer, images[batch], labels[batch]) for batch in batches)])
 
 
-def _heat(network: Network, place: Place, images: Tensor, labels: Tensor) -> NDArray[np.uint8]:
+def _heat(network: Network, layer: TargetLayer, images: Tensor, labels: Tensor) -> NDArray[np.uint8]:
     seen = nn.Identity()
     with _constant_scales(network):
-        # After those of the scales: the place may be a normalisation itself.
-        hook = place.module.register_forward_hook(lambda *passed: place.layout.through(seen, passed[-1]))
+        # After those of the scales: the layer may be a normalisation itself.
+        hook = layer.module.register_forward_hook(lambda *passed: layer.layout.through(seen, passed[-1]))
         try:
             maps = LayerGradCam(network, seen).attribute(images, target=labels, relu_attributions=True)
         finally:
             hook.remove()
-    heat = _shifted(maps.detach(), place.offset)[:, 0]  # (N, h, w), 0 or more
+    heat = _shifted(maps.detach(), layer.offset)[:, 0]  # (N, h, w), 0 or more
     strongest = heat.amax((1, 2), keepdim=True)
     scaled: NDArray[np.float32] = (heat * 255 / strongest.where(strongest > 0, 1)).numpy()
     return scaled.round().astype(np.uint8)
@@ -172,7 +173,7 @@ def layout_of(shape: tuple[int, ...], image_size_px: int) -> Layout | None:
 
 
 @dataclass(frozen=True)
-class Place:
+class TargetLayer:
     """A module that hands on all that the network goes by, and how the cells lie in what it returns.
 
     ``offset`` is how far below and right of its place in the map a cell looks, in cells.
@@ -191,14 +192,14 @@ class _Passing:
     layout: Layout
     tensor: Tensor
     made_by: Any
-    times: int = field(default=1)
+    times: int = 1
 
 
-def find_place(network: Network, image_size_px: int) -> Place | None:
-    """Return the last place of a network at rest where pictures go through as a map; None if there is none.
+def target_layer(network: Network, image_size_px: int) -> TargetLayer | None:
+    """Return the last layer of a network at rest where pictures go through as a map; None if there is none.
 
     All that the network answers depends on what is handed on there, and on every cell of it: above the last block of a
-    vision transformer that goes by its class token, for one, the other tokens no longer matter. Where that place has
+    vision transformer that goes by its class token, for one, the other tokens no longer matter. Where that layer has
     fewer than ``FEWEST_CELLS`` along a side, as with small pictures, it is the last map that has ``ENOUGH_CELLS``, if
     any has. It does not depend on pictures: noise is sent through.
     """
@@ -213,7 +214,7 @@ def find_place(network: Network, image_size_px: int) -> Place | None:
         # Not tokens: such as become fewer may lie in any order before they do, as Hiera's.
         maps = [each for each in found if not each.layout.tokens]
         chosen = next((each for each in reversed(maps) if each.layout.side in ENOUGH_CELLS), chosen)
-    return Place(chosen.module, chosen.layout, _offset(chosen, noise))
+    return TargetLayer(chosen.module, chosen.layout, _offset(chosen, noise))
 
 
 def _offset(passing: _Passing, images: Tensor) -> tuple[float, float]:

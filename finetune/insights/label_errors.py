@@ -90,7 +90,7 @@ def find_errors(
     targets: Targets,
     method: str,
 ) -> LabelErrors | None:
-    """Return the pictures, each with its part, whose labels are likely wrong, the likeliest first.
+    """Return the pictures, each with its part, whose labels are likely wrong: the ``MOST_LISTED`` likeliest first.
 
     ``probabilities`` (N, K) are of something that has not learned from these pictures; ``method`` says of what.
     Returns None where there is nothing to go by: for values, for fewer than ``FEWEST_PICTURES``, and where all
@@ -100,10 +100,9 @@ def find_errors(
         return None
     # Adding up to 1 in float32 is not enough for the library.
     doubts = (_doubts if task == "single-label" else _doubts_of_several)(probabilities.astype(np.float64), targets)
-    if len(doubts) > MOST_LISTED:
-        method += f" It doubts {len(doubts)} labels, of which the {MOST_LISTED} likeliest errors are listed."
     return LabelErrors(
         pictures=len(pictures),
+        doubted=len(doubts),
         method=method + (OF_SEVERAL if task == "multi-label" else ""),
         found=tuple(_error(task, labels, *pictures[doubt.picture], doubt) for doubt in doubts[:MOST_LISTED]),
     )

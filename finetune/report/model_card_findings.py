@@ -150,7 +150,7 @@ def _confused(records: RunRecords) -> Iterator[str]:
 
 def _pictures(records: RunRecords) -> Iterator[str]:
     if records.label_errors is not None:
-        number, looked = len(records.label_errors.found), counted(records.label_errors.pictures)
+        number, looked = records.label_errors.doubted, counted(records.label_errors.pictures)
         yield f"Likely labelled wrong, by confident learning: {number:,} of {looked}."
     counts: dict[str, int] = {}
     for finding in records.data.get("findings", ()):

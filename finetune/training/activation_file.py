@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 if sys.platform != "win32":
     import fcntl
 
@@ -24,6 +26,7 @@ CACHE_FILE = "activations.sqlite"
 LOCK_SECONDS = 5.0
 """How long another process may hold the file before this run does without."""
 
+_COMPANIONS = ("-wal", "-shm", "-journal")  # beside a file in use, or that was when its process was killed
 _APPLICATION_ID = 0x66744163  # "ftAc", at byte 68 of the file; a file without it is not ours to replace
 _VERSION = 1  # of the tables below and of what a digest covers
 _PAGE_BYTES = 2_048  # a value of half a page takes a whole one, so pages are no larger than the smallest values
@@ -155,6 +158,16 @@ class ActivationFile:
         return self._connection
 
 
+def cache_path() -> Path:
+    """Return where runs keep their activations."""
+    return user_cache_path("finetune") / CACHE_FILE
+
+
+def files_of(file: Path) -> list[Path]:
+    """Return what is there of a cache, its companions first: without the file itself they mean nothing."""
+    return [each for each in (*(Path(f"{file}{end}") for end in _COMPANIONS), file) if each.exists()]
+
+
 def error_code(error: Exception) -> int:
     """Return SQLite's primary result code, without its finer distinctions; another value if it is not SQLite's."""
     return int(getattr(error, "sqlite_errorcode", -1)) & 0xFF
@@ -207,8 +220,8 @@ def _remove(file: Path, opened: os.stat_result | None) -> None:
         if opened and file.exists() and os.path.samestat(file.stat(), opened):
             if not has_our_header(file):
                 raise ForeignFileError
-            for suffix in ("-wal", "-shm", "-journal", ""):
-                Path(f"{file}{suffix}").unlink(missing_ok=True)
+            for each in files_of(file):
+                each.unlink(missing_ok=True)
 
 
 def has_our_header(file: Path) -> bool:

@@ -9,13 +9,12 @@ import weakref
 from typing import NamedTuple
 
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
 
 from finetune.data.pictures import Pictures
 from finetune.preparation import Job
 from finetune.training.activation_cache import ActivationCache
-from finetune.training.activation_file import CACHE_FILE
+from finetune.training.activation_file import cache_path
 from finetune.training.boundary import Activations, Boundary
 from finetune.types import Reporter
 
@@ -36,7 +35,7 @@ class FrozenOutputs:
 
     def __init__(self, job: Job, train: Pictures, valid: Pictures, dtype: torch.dtype, reporter: Reporter) -> None:
         capacity = round(job.config.cache_gb * 1e9)
-        cache = ActivationCache(user_cache_path("finetune") / CACHE_FILE, capacity, reporter.note)
+        cache = ActivationCache(cache_path(), capacity, reporter.note)
         weakref.finalize(self, cache.close)
         self._activations = Activations(job.preprocessing, job.backbone_origin, cache, reporter, job.config.augment)
         self._train, self._valid, self._dtype = train, valid, dtype

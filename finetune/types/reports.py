@@ -148,10 +148,12 @@ class LabelError:
 class LabelErrors:
     """What confident learning (Northcutt, Jiang and Chuang 2021) found among ``pictures`` pictures, likeliest first.
 
-    ``method`` says in words where the probabilities came from.
+    So many are ``doubted``; of very many, only the likeliest errors are ``found`` here. ``method`` says in words where
+    the probabilities came from.
     """
 
     pictures: int
+    doubted: int
     method: str
     found: tuple[LabelError, ...]
 
@@ -171,7 +173,10 @@ class HeatMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a validation picture is on the map of all of them; ``x`` and ``y`` are between 0 and 1."""
+    """Where a validation picture is on the map of them, or of a sample of very many.
+
+    ``picture`` is its number among all validation pictures; ``x`` and ``y`` are between 0 and 1.
+    """
 
     picture: int
     x: float

@@ -17,7 +17,7 @@ from PIL import Image
 import finetune
 from finetune.config import read_file
 from finetune.errors import ConfigError, DataError
-from finetune.folds import CrossValidation, is_cross_validation
+from finetune.folds import CrossValidation
 from finetune.reporting import SILENT, SilentReporter
 from finetune.reverification import verify_again
 
@@ -301,7 +301,3 @@ def test_a_fold_is_given_time_enough_to_be_resumed_where_none_is_left(pictures: 
         finetune.cross_validate(data=pictures, out=tmp_path, reporter=CtrlC("Training"), max_minutes=0.1, **OPTIONS)
 
     assert read_file(next(tmp_path.glob("*/*-fold-1/config.toml")))["max_minutes"] == 0.1
-
-
-def test_a_folder_that_no_run_left_is_no_cross_validation(tmp_path: Path) -> None:
-    assert not is_cross_validation(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from finetune import run_folder
 from finetune.errors import ConfigError, DataError, ResourceError
-from finetune.run_folder import LOCK, STATUS, Job, RunFolder, resuming_command
+from finetune.run_folder import LOCK, STATUS, Job, RunFolder, is_cross_validation, resuming_command
 
 RUNS = """
 import pathlib, sys
@@ -211,6 +213,24 @@ def test_of_many_that_resume_a_run_one_after_the_other_each_gets_it(stopped: Pat
             run.kill()
 
 
+def test_who_only_looks_whether_a_run_goes_on_is_not_in_the_way(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = os.open(stopped / LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    glances: list[float] = []
+
+    def looks_away(seconds: float) -> None:
+        glances.append(seconds)
+        if len(glances) == 2:
+            os.close(looking)
+
+    monkeypatch.setattr(run_folder.time, "sleep", looks_away)
+    with RunFolder.reopen(stopped).recorded():
+        assert len(glances) == 2
+        with pytest.raises(ResourceError, match="is in use by process"):
+            RunFolder.reopen(stopped)
+    assert sum(glances) < 0.5, "who is refused is told soon"
+
+
 def test_a_folder_that_cannot_be_locked_is_told(stopped: Path) -> None:
     (stopped / LOCK).mkdir()
 
@@ -254,3 +274,26 @@ def test_a_link_where_exports_were_kept_is_removed_and_not_followed(stopped: Pat
 
     assert not (stopped / ".unverified").is_symlink()
     assert (tmp_path / "outside" / "kept").exists()
+
+
+# ── what kind of run it is ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("files", "is_one"),
+    [
+        ({}, False),
+        ({"config.toml": "folds = 5\n"}, True),
+        ({"config.toml": "folds = 5\nfold = 2\n"}, False),
+        ({"config.toml": "epochs = 5\n"}, False),
+        ({"config.toml": "folds = ", "folds.json": "{"}, True),
+        ({"config.toml": "folds = "}, False),
+        ({"folds.json": "{}"}, True),
+    ],
+)
+def test_a_cross_validation_is_known_by_its_options_or_by_what_it_came_to(
+    tmp_path: Path, files: dict[str, str], is_one: bool
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert is_cross_validation(tmp_path) is is_one

@@ -16,9 +16,9 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from finetune import run
-from finetune.data.pictures import Pictures
 from finetune.reporting import SILENT
 from finetune.reverification import verify_again
+from finetune.training import boundary
 from finetune_export import Predictor, read_contract
 
 TINY: dict[str, Any] = {
@@ -189,7 +189,7 @@ def test_a_second_run_computes_nothing_frozen_again_and_ends_alike(
 ) -> None:
     options = {**TINY, "strategy": "probe", "data": photos, "out": tmp_path / "runs"}
     first = run(**options)
-    monkeypatch.setattr(Pictures, "images", lambda *_: pytest.fail("a picture was decoded again"))
+    monkeypatch.setattr(boundary, "_filled", lambda _: pytest.fail("what is frozen was computed again"))
 
     second = run(**options, reporter=notes)
 

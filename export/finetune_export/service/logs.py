@@ -29,6 +29,7 @@ class Log:
         self._descriptor = descriptor
         self._lines: deque[dict[str, Any]] = deque(maxlen=MAX_WAITING)
         self._dropped = 0
+        self._counting = threading.Lock()  # held for no longer than it takes to add a line or to swap the queue
         self._filled = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
@@ -36,9 +37,10 @@ class Log:
 
     def write(self, level: str, event: str, **fields: object) -> None:
         """Add a line with the time, its ``level``, what happened, and whatever belongs to it."""
-        if len(self._lines) == MAX_WAITING:
-            self._dropped += 1
-        self._lines.append({"time": time.time(), "level": level, "event": event, **fields})
+        line = {"time": time.time(), "level": level, "event": event, **fields}
+        with self._counting:
+            self._dropped += len(self._lines) == MAX_WAITING
+            self._lines.append(line)
         if not self._filled.is_set():
             self._filled.set()
 
@@ -62,9 +64,10 @@ class Log:
         self._flush()  # what came while the last lines were written
 
     def _flush(self) -> None:
-        count, dropped = len(self._lines), self._dropped
-        lines = [self._lines.popleft() for _ in range(count)]
-        self._dropped -= dropped
+        with self._counting:
+            waiting, self._lines = self._lines, deque(maxlen=MAX_WAITING)
+            dropped, self._dropped = self._dropped, 0
+        lines = list(waiting)
         if dropped:
             lines.append({"time": time.time(), "level": "warning", "event": "log lines dropped", "lines": dropped})
         data = "".join(map(_text, lines)).encode(errors="backslashreplace")

@@ -1,7 +1,6 @@
 """Several runs side by side: matched picture by picture, tested against the first, on one page. No torch in here."""
 
 from finetune.report.comparison.comparing import Against, ComparedRun, Comparison
-from finetune.report.comparison.folders import is_cross_validation
 from finetune.report.comparison.making import COMPARISON, Compared, make_comparison
 
-__all__ = ["COMPARISON", "Against", "Compared", "ComparedRun", "Comparison", "is_cross_validation", "make_comparison"]
+__all__ = ["COMPARISON", "Against", "Compared", "ComparedRun", "Comparison", "make_comparison"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from finetune.data.moved import by_content
 from finetune.errors import ConfigError
@@ -101,12 +101,13 @@ class Comparison:
 
     def figures(self) -> dict[str, Any]:
         """Return what can be written as JSON: plain numbers, texts and None."""
-        return {
+        figures = {
             "task": self.first.records.task,
             "metric": self.metric,
             "runs": [_figures_of_run(run) for run in self.runs],
             "against": [_figures_against(self.first, found) for found in self.against],
         }
+        return cast(dict[str, Any], _known(figures))
 
 
 def compare(folders: Sequence[Path], shares: tuple[str, ...], data: Path | None = None) -> Comparison:
@@ -188,9 +189,9 @@ def _figures_against(first: ComparedRun, found: Against) -> dict[str, Any]:
     return {
         **figures,
         "test": "exact McNemar" if paired.counts else "Wilcoxon signed-rank of losses",
-        "first_value": _known(paired.first_value),
-        "value": _known(paired.value),
-        "difference": _known(paired.difference.value),
+        "first_value": paired.first_value,
+        "value": paired.value,
+        "difference": paired.difference.value,
         "difference_interval": paired.difference.interval,
         "counts": paired.counts._asdict() if paired.counts else None,
         "p_value": paired.p_value,
@@ -198,6 +199,10 @@ def _figures_against(first: ComparedRun, found: Against) -> dict[str, Any]:
     }
 
 
-def _known(value: float) -> float | None:
-    """Return a number, None where it is undefined: JSON has no NaN."""
-    return None if math.isnan(value) else value
+def _known(figures: object) -> object:
+    """Return the same with None for each number that is undefined or infinite: JSON has none of them."""
+    if isinstance(figures, Mapping):
+        return {name: _known(value) for name, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [_known(value) for value in figures]
+    return None if isinstance(figures, float) and not math.isfinite(figures) else figures

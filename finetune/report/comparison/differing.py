@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from finetune.evaluation.mistakes import losses
 from finetune.report.comparison.comparing import Against, Comparison
 from finetune.report.comparison.matching import Matched
-from finetune.report.comparison.results import UNKNOWN, letters
+from finetune.report.comparison.results import letters
+from finetune.report.sections.wording import UNDEFINED
 from finetune.types import Block, Gallery, Paragraph, Picture, Table
 
 MOST_LABELS = 100
@@ -25,7 +27,8 @@ MOST_ANSWERS = 4
 def classes(found: Comparison) -> Iterator[Block]:
     """Show how each label fares in every run, those that differ most first."""
     by = "rmse" if found.first.records.task == "regression" else "recall"
-    each = [_by_label(run.records.metrics["valid"]["labels"], by) for run in found.runs]
+    measured = [run.records.metrics["valid"] or {"labels": []} for run in found.runs]
+    each = [_by_label(metrics["labels"], by) for metrics in measured]
     labels = sorted(found.first.records.labels, key=lambda label: -_spread([column.get(label) for column in each]))
     rows = tuple((label, *(_cell(column.get(label)) for column in each)) for label in labels[:MOST_LABELS])
     of = f", the {MOST_LABELS} of {len(labels):,} that differ most" if len(labels) > MOST_LABELS else ""
@@ -34,7 +37,8 @@ def classes(found: Comparison) -> Iterator[Block]:
 
 
 def _by_label(labels: list[Mapping[str, Any]], by: str) -> dict[str, float | None]:
-    return {each["label"]: each[by] for each in labels}
+    known = ((each["label"], each[by]) for each in labels)
+    return {label: None if value is None or math.isnan(value) else value for label, value in known}
 
 
 def _spread(values: list[float | None]) -> float:
@@ -43,7 +47,7 @@ def _spread(values: list[float | None]) -> float:
 
 
 def _cell(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.3f}"
+    return UNDEFINED if value is None else f"{value:.3f}"
 
 
 def pictures(found: Comparison) -> Iterator[Block]:
@@ -79,7 +83,7 @@ def _how_much_better(found: Matched) -> NDArray[np.float64]:
     if task == "regression":
         return first - other
     sign = found.right(1).astype(np.float64) - found.right(0)
-    return np.asarray(sign * np.maximum(np.abs(first - other), 1e-12))
+    return np.asarray(sign * np.fmax(np.abs(first - other), 1e-12))
 
 
 def _caption(found: Matched, winner: str, loser: str, pictures: int) -> str:

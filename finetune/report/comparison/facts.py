@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.config import FIELDS
-from finetune.evaluation.catalogue import shown
 from finetune.report.comparison.charts import Curve, compared_curves
 from finetune.report.comparison.comparing import ComparedRun, Comparison
-from finetune.report.comparison.results import UNKNOWN, letters
+from finetune.report.comparison.results import letters
+from finetune.report.sections.wording import UNDEFINED, value_of
 from finetune.types import Block, Figure, Paragraph, RunRecords, Table
 
 PLACES = ("out",)
@@ -26,7 +26,7 @@ def _side_by_side(
     """Yield a table of named facts, a column for each run; of all, or of those that differ. None without any."""
     columns = list(facts)
     names = dict.fromkeys(name for column in columns for name in column)
-    rows = [(name, *(column.get(name, UNKNOWN) for column in columns)) for name in names]
+    rows = [(name, *(column.get(name, UNDEFINED) for column in columns)) for name in names]
     kept = tuple(row for row in rows if not differing or len(set(row[1:])) > 1)
     if kept:
         yield Table((what, *letters(found)), kept, caption)
@@ -123,7 +123,8 @@ def calibration(found: Comparison) -> Iterator[Block]:
     ]
     if any(result.ece_after is not None for result in results):
         cells = tuple(
-            (name, *(UNKNOWN if value is None else f"{value:.3f}" for value in values)) for name, values in rows
+            (name, *(UNDEFINED if value is None or np.isnan(value) else f"{value:.3f}" for value in values))
+            for name, values in rows
         )
         yield Table(
             ("what", *letters(found)), cells, "Confidence, on the validation pictures each temperature was fitted to"
@@ -143,7 +144,7 @@ def cost(found: Comparison) -> Iterator[Block]:
 def _total_last(seconds: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     columns = list(seconds)
     stages = dict.fromkeys(stage for column in columns for stage in column if stage != "total")
-    return [{stage: column.get(stage, UNKNOWN) for stage in (*stages, "total")} for column in columns]
+    return [{stage: column.get(stage, UNDEFINED) for stage in (*stages, "total")} for column in columns]
 
 
 def _sizes(records: RunRecords) -> dict[str, str]:
@@ -174,11 +175,10 @@ def verification(found: Comparison) -> Iterator[Block]:
         "exported",
         "verdict",
     )
-    shares = found.first.records.shares
     rows = tuple(
         (
             *(run.letter, each.target, f"{each.compared}", f"{each.agreement:.2%}", f"{each.max_difference:.1e}"),
-            *(each.metric, shown(each.value, each.metric in shares), shown(each.exported_value, each.metric in shares)),
+            *(each.metric, *(value_of(run.records, each.metric, value) for value in (each.value, each.exported_value))),
             "; ".join(each.problems) or "passed",
         )
         for run in found.runs

@@ -30,14 +30,9 @@ def runs_in(given: Sequence[Path]) -> list[Path]:
     return runs
 
 
-def is_cross_validation(folder: Path) -> bool:
-    """Whether a folder holds what a cross-validation came to, and with it runs."""
-    return (folder / run_folder.FOLDS).is_file()
-
-
 def _expanded(folder: Path) -> list[Path]:
     _refuse_what_is_no_folder(folder)
-    runs = _folds_in(folder) if is_cross_validation(folder) else [folder]
+    runs = _folds_in(folder) if run_folder.is_cross_validation(folder) else [folder]
     for run in runs:
         _refuse_what_is_no_folder(run)
         refuse_unfinished(run)
@@ -62,6 +57,8 @@ def _refuse_pretraining(run: Path) -> None:
 def _folds_in(folder: Path) -> list[Path]:
     """Return the folders of the folds, where the cross-validation's folder is now."""
     path = folder / run_folder.FOLDS
+    if not path.is_file():
+        refuse_unfinished(folder)
     try:
         folds = json.loads(path.read_bytes())["folds"]
         return [folder / Path(fold).name for fold in folds]

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.data.targets import Targets
-from finetune.evaluation.decisions import Answers, Thresholds, reached
-from finetune.types import RunRecords, Task
+from finetune.evaluation.decisions import Answers, Thresholds
+from finetune.evaluation.mistakes import right
+from finetune.types import RunRecords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +54,6 @@ class Matched:
         """Return which pictures the first run (0) or the other (1) is right about: bool (N,)."""
         answers = (self.first_answers, self.other_answers)[at]
         return right(self.first.task, answers, self.targets, self.thresholds(at))
-
-
-def right(task: Task, answers: Answers, targets: Targets, thresholds: Thresholds) -> NDArray[np.bool_]:
-    """Return which pictures were given their label, or exactly their labels: bool (N,); values are never right."""
-    if task == "single-label":
-        return np.asarray(answers.argmax(axis=1) == targets)
-    if task == "multi-label":
-        return np.asarray((reached(answers, thresholds) == (targets > 0)).all(axis=1))
-    return np.zeros(len(targets), dtype=np.bool_)
 
 
 def matched(first: RunRecords, other: RunRecords) -> Matched:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from finetune.evaluation.catalogue import shown
 from finetune.evaluation.paired import least_visible
 from finetune.report.comparison.comparing import Against, ComparedRun, Comparison, Paired
+from finetune.report.sections.wording import UNDEFINED, value_of
 from finetune.types import Block, Paragraph, Table
 
-UNKNOWN = "–"
 _LEAST_P = 1e-4
 _SMALLER = "differences below about"
 ONE_NETWORK_EACH = (
@@ -36,8 +35,7 @@ def glance(found: Comparison) -> Iterator[Block]:
 
 def _scored(found: Comparison, run: ComparedRun) -> tuple[str, ...]:
     result = run.records.result
-    value = shown(result.value, found.is_share)
-    return (run.letter, run.name, value, between(found, result.interval), f"{result.valid_images}")
+    return (run.letter, run.name, said(found, result.value), between(found, result.interval), f"{result.valid_images}")
 
 
 def _made_of(run: ComparedRun) -> tuple[str, ...]:
@@ -47,34 +45,40 @@ def _made_of(run: ComparedRun) -> tuple[str, ...]:
 
 def _tested(found: Comparison, run: ComparedRun) -> tuple[str, str]:
     result = run.records.result
-    value = result.test_scores.get(found.metric)
-    return UNKNOWN if value is None else shown(value, found.is_share), between(found, result.test_interval)
+    return said(found, result.test_scores.get(found.metric)), between(found, result.test_interval)
+
+
+def said(found: Comparison, value: float | None) -> str:
+    """Return a value of the headline metric as people read it, a dash where it is undefined."""
+    return value_of(found.first.records, found.metric, value)
 
 
 def headline(found: Comparison, run: ComparedRun) -> str:
     """Return a run's headline metric on its validation pictures, with its interval where there is one."""
     interval = run.records.result.interval
     bounds = f" (95 % interval: {between(found, interval)})" if interval else ""
-    return f"validation {found.metric} {shown(run.value, found.is_share)}{bounds}"
+    return f"validation {found.metric} {said(found, run.value)}{bounds}"
 
 
 def between(found: Comparison, interval: tuple[float, float] | None) -> str:
     """Return an interval of the headline metric as people read it."""
-    return " to ".join(shown(bound, found.is_share) for bound in interval) if interval else UNKNOWN
+    return " to ".join(said(found, bound) for bound in interval) if interval else UNDEFINED
 
 
 def best(found: Comparison) -> str:
     """Say which run has the best headline metric, and what may be wrong with saying so."""
-    top = max(run.value for run in found.runs)
+    top = max((run.value for run in found.runs if not math.isnan(run.value)), default=None)
+    if top is None:
+        return f"The {found.metric} on the validation pictures is undefined for every run."
     letters = [run.letter for run in found.runs if run.value == top]
-    value = f"{found.metric} on the validation pictures, {shown(top, found.is_share)}"
+    value = f"{found.metric} on the validation pictures, {said(found, top)}"
     if len(letters) > 1:
-        said = f"The runs {' and '.join(letters)} share the best {value}."
+        is_best = f"The runs {' and '.join(letters)} share the best {value}."
     else:
-        said = f"Run {letters[0]} has the best {value}."
+        is_best = f"Run {letters[0]} has the best {value}."
     if all(against.matched.whole for against in found.against):
-        return said
-    return f"{said} The runs were not all validated on the same pictures, and some pictures are easier than others."
+        return is_best
+    return f"{is_best} The runs were not all validated on the same pictures, and some pictures are easier than others."
 
 
 def verdict(found: Comparison, against: Against) -> str:
@@ -121,9 +125,13 @@ def points(found: Comparison, value: float) -> str:
 
 def _test(found: Comparison, paired: Paired) -> str:
     name = "the exact McNemar test" if paired.counts else "Wilcoxon's signed-rank test on the losses of the pictures"
-    several = sum(each.paired is not None for each in found.against)
+    several = _tests(found)
     corrected = f", corrected for {several} tests p {_is(paired.corrected)}" if several > 1 else ""
     return f"by {name} p {_is(paired.p_value)}{corrected}."
+
+
+def _tests(found: Comparison) -> int:
+    return sum(each.paired is not None for each in found.against)
 
 
 def _is(p_value: float) -> str:
@@ -137,8 +145,9 @@ def p_text(p_value: float) -> str:
 
 def _told(found: Comparison, paired: Paired, pictures: int) -> str:
     if not paired.is_more_than_chance:
-        said = "" if paired.difference.value == 0 else "That is no more than chance would do. "
-        return f"{said}{_visible(found, paired, pictures)}"
+        is_none = paired.difference.value == 0 or math.isnan(paired.difference.value)
+        chance = "" if is_none else "That is no more than chance would do. "
+        return f"{chance}{_visible(found, paired, pictures)}"
     interval = paired.difference.interval
     if paired.counts is None and (interval is None or interval[0] <= 0 <= interval[1]):
         return (
@@ -150,18 +159,17 @@ def _told(found: Comparison, paired: Paired, pictures: int) -> str:
 def _visible(found: Comparison, paired: Paired, pictures: int) -> str:
     """Say how large a difference had to be to be seen on so many pictures."""
     having = f"With {pictures:,} pictures"
+    unseen = "cannot be seen" + (", before correction for several runs" if _tests(found) > 1 else "")
     if paired.counts:
         least = least_visible(paired.counts)
         if least is None:
             return f"{having}, no difference could be seen at all: at least six are needed."
         below = points(found, least / pictures)
-        return (
-            f"{having}, {paired.counts.discordant} of which one run alone has right, {_SMALLER} {below} cannot be seen."
-        )
+        return f"{having}, {paired.counts.discordant} of which one run alone has right, {_SMALLER} {below} {unseen}."
     if paired.difference.interval is None:
         return f"{having}, nothing can be said of how large a difference had to be."
     low, high = paired.difference.interval
-    return f"{having}, {_SMALLER} {points(found, (high - low) / 2)} cannot be seen."
+    return f"{having}, {_SMALLER} {points(found, (high - low) / 2)} {unseen}."
 
 
 def on_shared_pictures(found: Comparison) -> Iterator[Block]:
@@ -186,9 +194,10 @@ def _paired_row(
     found: Comparison, letter: str, pictures: int, paired: Paired, is_one_of_several: bool
 ) -> tuple[str, ...]:
     interval = paired.difference.interval
-    bounds = " to ".join(_points(found, bound) for bound in interval) if interval else UNKNOWN
-    difference = (_points(found, paired.difference.value), bounds)
-    values = (shown(value, found.is_share) for value in (paired.first_value, paired.value))
+    bounds = " to ".join(_points(found, bound) for bound in interval) if interval else UNDEFINED
+    value = paired.difference.value
+    difference = (UNDEFINED if math.isnan(value) else _points(found, value), bounds)
+    values = (said(found, value) for value in (paired.first_value, paired.value))
     corrected = (p_text(paired.corrected),) if is_one_of_several else ()
     return (letter, f"{pictures}", *difference, p_text(paired.p_value), *corrected, *values)
 
@@ -214,9 +223,8 @@ def scores(found: Comparison) -> Iterator[Block]:
     for part, name in (("valid", "validation"), ("test", "test")):
         values = [(run.records.metrics[part] or {"values": {}})["values"] for run in found.runs]
         metrics = dict.fromkeys(metric for each in values for metric in each)
-        shares = found.first.records.shares
         rows = tuple(
-            (metric, *(shown(each[metric], metric in shares) if metric in each else UNKNOWN for each in values))
+            (metric, *(value_of(found.first.records, metric, each.get(metric)) for each in values))
             for metric in metrics
         )
         if rows:

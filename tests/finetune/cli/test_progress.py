@@ -146,6 +146,7 @@ def test_ctrl_c_leaves_a_clean_terminal(scripted: Scripted) -> None:
     assert not any(line.startswith(("Training", "accuracy")) for line in shown.screen)
 
 
+@pytest.mark.slow
 def test_a_run_shows_its_figures_until_ctrl_c_ends_it_in_one_line(
     environment: dict[str, str], picture_folder: Callable[..., Path], tmp_path: Path
 ) -> None:

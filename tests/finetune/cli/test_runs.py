@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from finetune.training.activation_cache import ActivationCache
+from finetune.training.activation_file import cache_path
+
 from .conftest import refusal
 
 RESULT = {
@@ -69,6 +72,13 @@ def test_where_no_runs_are_one_line_says_how_to_make_one(cli: Any) -> None:
     assert cli("runs", "a b").out.startswith("There are no runs in 'a b'.")
 
 
+@pytest.mark.parametrize("arguments", ["typo", "typo --json", "runs", "clean --unfinished --folder typo"])
+def test_a_folder_that_was_named_and_is_not_there_is_refused(cli: Any, arguments: str) -> None:
+    folder = "runs" if arguments == "runs" else "typo"
+    said = refusal(cli("runs", *arguments.split()), 2)
+    assert f"{folder} does not exist. Name a folder that runs were written to." in said
+
+
 def test_without_yes_nothing_goes(cli: Any, runs: Path) -> None:
     said = cli("runs", "clean", "--unfinished")
     assert said.out.splitlines() == [
@@ -92,8 +102,28 @@ def test_with_yes_it_goes(cli: Any, runs: Path) -> None:
 
 def test_the_cache_goes_on_request(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert "cache   -     would be removed" in cli("runs", "clean", "--cache").out
-    assert cli("runs", "clean", "--cache", "--yes").out.splitlines()[-1] == "0.0 MB freed."
+    assert cli("runs", "clean", "--cache").out == "There is nothing to remove.\n"
+    assert json.loads(cli("runs", "clean", "--cache", "--json").out)["cache"] is None
+    with ActivationCache(cache_path(), 10**6, pytest.fail) as filled:
+        filled.put({bytes(32): bytes(200_000)})
+    looked = cli("runs", "clean", "--cache").out
+    assert "cache   0.2 MB  would be removed" in looked
+    assert looked.splitlines()[-1].startswith("0.2 MB would be freed.")
+    assert json.loads(cli("runs", "clean", "--cache", "--json").out)["cache"]["size_bytes"] > 200_000
+    assert cli("runs", "clean", "--cache", "--yes").out.splitlines()[-1] == "0.2 MB freed."
+    assert not cache_path().exists()
+
+
+def test_what_a_stopped_removal_has_left_is_listed_with_its_size(cli: Any) -> None:
+    left = made(Path("runs"), ".removing-a-0123abcd")
+    (left / "model.onnx").write_bytes(bytes(300_000))
+    (left / "run.json").write_text('{"job": "run", "status": "done"}')
+    said = cli("runs", "clean", "--unfinished").out
+    assert ".removing-a-0123abcd  remainder  0.3 MB  would be removed" in said
+    told = json.loads(cli("runs", "clean", "--unfinished", "--json").out)
+    size_bytes = 300_000 + (left / "run.json").stat().st_size
+    assert told["remainders"] == [{"remainder": str(left), "size_bytes": size_bytes}]
+    assert told["freed_bytes"] == size_bytes
 
 
 @pytest.mark.parametrize(

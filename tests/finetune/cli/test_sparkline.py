@@ -70,3 +70,22 @@ def test_a_curve_that_is_full_goes_on_with_the_means_of_neighbours(
         curve.add(value)
 
     assert (len(curve.points), curve.points[0], curve.points[-1]) == (points, first, last)
+
+
+@given(values=some.lists(NUMBERS, min_size=2 * LONGEST + 1, max_size=200), gap=some.sampled_from([math.nan, math.inf]))
+def test_a_value_that_is_no_number_leaves_no_gap_in_a_point_that_stands_for_others_too(
+    values: list[float], gap: float
+) -> None:
+    curve = Curve()
+    for value in (*values[:5], gap, *values[5:]):
+        curve.add(value)
+
+    assert all(map(math.isfinite, curve.points))
+
+
+def test_where_no_value_is_a_number_all_is_gaps() -> None:
+    curve = Curve()
+    for _ in range(4 * LONGEST):
+        curve.add(math.nan)
+
+    assert sparkline(curve.points) == " " * len(curve.points)

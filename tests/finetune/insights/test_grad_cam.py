@@ -15,19 +15,17 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from finetune.builtin.torchvision_families import ClassToken, PatchEmbedding
-from finetune.insights.grad_cam import Layout, Place, find_place, heat_maps, layout_of
+from finetune.insights.grad_cam import Layout, TargetLayer, heat_maps, layout_of, target_layer
 from finetune.networks.network import BackboneModel, Network, assemble, build_backbone
 from finetune.plugins import load_plugins
 
 SIDES = {
-    "mobilenet_v2": (128, 4),
-    "resnet18": (128, 4),
+    "mobilenet_v2": (64, 4),
+    "resnet18": (64, 4),
     "shufflenet_v2_x0_5": (64, 4),
-    "squeezenet1_1": (64, 7),
-    "swin_t": (64, 4),
-    "vit_b_16": (64, 4),
+    "squeezenet1_1": (48, 5),
 }
-"""Networks of several families: the side of their pictures, and that of their heat maps."""
+"""Small networks of several families: the side of their pictures, and that of their heat maps."""
 MORE_SIDES = {
     "alexnet": (64, 7),
     "convnext_tiny": (64, 4),
@@ -38,7 +36,9 @@ MORE_SIDES = {
     "maxvit_t": (224, 7),
     "mnasnet0_5": (64, 4),
     "regnet_y_400mf": (64, 4),
+    "swin_t": (64, 4),
     "vgg11_bn": (64, 4),
+    "vit_b_16": (64, 4),
 }
 """One of each of the other families."""
 
@@ -75,22 +75,28 @@ def test_a_network_of_every_family_has_heat_maps_that_are_the_same_alone_and_tog
     assert np.abs(together[1:2].astype(int) - alone).max() <= 2
 
 
-def test_another_label_has_another_map() -> None:
-    images = noise(1, 64).expand(3, -1, -1, -1)
+def test_no_pictures_have_no_heat_maps() -> None:
+    maps = made(network("squeezenet1_1", 48), noise(0, 48), torch.zeros(0, dtype=torch.int64))
 
-    zero, one, two = made(network("squeezenet1_1", 64), images, torch.tensor([0, 1, 2]))
+    assert (maps.shape, maps.dtype) == ((0, 5, 5), np.uint8)
+
+
+def test_another_label_has_another_map() -> None:
+    images = noise(1, 48).expand(3, -1, -1, -1)
+
+    zero, one, two = made(network("squeezenet1_1", 48), images, torch.tensor([0, 1, 2]))
 
     assert not np.array_equal(zero, one)
     assert not np.array_equal(one, two)
 
 
 def test_more_pictures_than_go_through_at_once_come_in_their_order() -> None:
-    images, labels = noise(35, 64), torch.arange(35) % 3
+    images, labels = noise(35, 48), torch.arange(35) % 3
 
-    maps = made(network("squeezenet1_1", 64), images, labels)
+    maps = made(network("squeezenet1_1", 48), images, labels)
 
     assert len(maps) == 35
-    last = made(network("squeezenet1_1", 64), images[33:], labels[33:])
+    last = made(network("squeezenet1_1", 48), images[33:], labels[33:])
     assert np.abs(maps[33:].astype(int) - last).max() <= 2
 
 
@@ -132,6 +138,7 @@ COLOURS = ((3.0, 0.0, 0.0), (0.0, 0.0, 3.0), (0.0, 0.0, 0.0))
 PLACES = ((0, 0), (0, 3), (3, 0), (3, 3), (1, 2), (2, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "steps", "rate"), [(squeezenet, 25, 1e-3), (small_vit, 60, 3e-3)])
 def test_the_heat_is_where_the_decisive_square_is(make: Callable[[], Network], steps: int, rate: float) -> None:
     torch.manual_seed(1)
@@ -179,6 +186,20 @@ class First(nn.Module):
         return tokens[:, 0]
 
 
+class ChannelsLast(nn.Module):
+    """Hands a map on as (N, h, w, C)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.permute(0, 2, 3, 1).contiguous()
+
+
+class Average(nn.Module):
+    """Averages the cells of a map (N, h, w, C)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((1, 2))
+
+
 class Others(nn.Module):
     """Leaves the first token out."""
 
@@ -196,11 +217,12 @@ def by_hand(*stages: nn.Module) -> Network:
 
 
 MAP = (Whiteness(tokens=False),)
+LAST = (Whiteness(tokens=False), ChannelsLast(), Average())
 TOKENS = (Whiteness(tokens=True), Gathering(), First())
 NORMAL = (Whiteness(tokens=True), nn.LayerNorm(2), Others())
 
 
-@pytest.mark.parametrize("stages", [MAP, TOKENS, NORMAL], ids=["map", "class token", "norm"])
+@pytest.mark.parametrize("stages", [MAP, LAST, TOKENS, NORMAL], ids=["map", "channels last", "class token", "norm"])
 def test_a_bright_corner_is_the_whole_heat_of_brightness(stages: tuple[nn.Module, ...]) -> None:
     images = torch.zeros(1, 3, 64, 64)
     images[:, :, 48:, :16] = 1.0
@@ -222,14 +244,21 @@ def test_what_nothing_speaks_for_is_cold_everywhere() -> None:
 # ── where they are made ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_above_the_last_block_of_a_class_token_nothing_is_taken() -> None:
-    chosen = by_hand(*TOKENS)
+@pytest.mark.parametrize(
+    ("stages", "number", "layout"),
+    [(TOKENS, 0, Layout(4, tokens=True, prefix=1)), (LAST, 1, Layout(4, channels_last=True))],
+    ids=["class token", "channels last"],
+)
+def test_above_what_gathers_the_cells_nothing_is_taken(
+    stages: tuple[nn.Module, ...], number: int, layout: Layout
+) -> None:
+    chosen = by_hand(*stages)
 
-    place = find_place_at_rest(chosen, 64)
+    layer = layer_at_rest(chosen, 64)
 
-    assert place is not None
-    assert place.module is chosen.body[0]
-    assert place.layout == Layout(4, tokens=True, prefix=1)
+    assert layer is not None
+    assert layer.module is chosen.body[number]
+    assert layer.layout == layout
 
 
 def test_a_backbone_that_hands_on_vectors_alone_has_no_heat_map() -> None:
@@ -251,7 +280,7 @@ def test_a_way_round_a_map_rules_it_out() -> None:
 
 
 def test_small_maps_give_way_to_the_last_large_one() -> None:
-    small, large = (find_place_at_rest(network("resnet18", size), size) for size in (64, 128))
+    small, large = (layer_at_rest(network("resnet18", size), size) for size in (64, 128))
 
     assert small is not None
     assert large is not None
@@ -259,17 +288,21 @@ def test_small_maps_give_way_to_the_last_large_one() -> None:
     assert large.module is network("resnet18", 128).body
 
 
-def test_a_network_of_padded_strides_looks_up_and_left_of_its_cells() -> None:
-    padded, cut = (find_place_at_rest(network(name, 128), 128) for name in ("resnet18", "convnext_tiny"))
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("resnet18", -0.8, -0.2), pytest.param("convnext_tiny", -0.15, 0.15, marks=pytest.mark.slow)],
+)
+def test_a_network_looks_up_and_left_of_its_cells_where_its_strides_are_padded(
+    name: str, low: float, high: float
+) -> None:
+    layer = layer_at_rest(network(name, 128), 128)
 
-    assert padded is not None
-    assert cut is not None
-    assert all(-0.8 < offset < -0.2 for offset in padded.offset)
-    assert all(abs(offset) < 0.15 for offset in cut.offset)
+    assert layer is not None
+    assert all(low < offset < high for offset in layer.offset)
 
 
-def find_place_at_rest(chosen: Network, size: int) -> Place | None:
-    return find_place(chosen.eval().requires_grad_(False), size)
+def layer_at_rest(chosen: Network, size: int) -> TargetLayer | None:
+    return target_layer(chosen.eval().requires_grad_(False), size)
 
 
 @settings(max_examples=30)

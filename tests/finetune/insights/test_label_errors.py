@@ -130,6 +130,7 @@ def test_of_several_labels_the_wrong_ones_are_put_right_and_the_others_stay() ->
 
     assert found is not None
     (error,) = found.found
+    assert found.doubted == 1
     assert (error.path, error.part) == ("7.png", "valid")
     assert {error.given, error.likely} == {"a|b", "a|b|c"}
     assert (error.given_probability, error.likely_probability) == pytest.approx((0.1, 0.9))
@@ -150,11 +151,10 @@ def test_where_there_is_nothing_to_go_by_nothing_is_said(task: Task, count: int,
     assert find_errors(task, ("a", "b"), shown, np.full((count, 2), 0.5), targets, "") is None
 
 
-def test_of_more_errors_than_are_listed_it_is_said_how_many_there_are() -> None:
+def test_of_more_errors_than_are_listed_all_are_counted() -> None:
     right = np.arange(1000) % 4
     targets = np.where(np.arange(1000) % 5 == 0, (right + 1) % 4, right)
 
     found = found_in(targets, np.eye(4)[right] * 0.9 + 0.025, DIGITS[:4])
 
-    assert len(found.found) == MOST_LISTED
-    assert found.method == "Somehow. It doubts 200 labels, of which the 100 likeliest errors are listed."
+    assert (len(found.found), found.doubted, found.method) == (MOST_LISTED, 200, "Somehow.")

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 from PIL import Image
 
 from finetune.config import resolve, to_toml
 from finetune.types import RunResult, Verification
-from finetune_export import model_file
-from finetune_export.contract import CONTRACT_KEY, BackboneOrigin, Contract, DatasetOrigin, PluginOrigin, Preprocessing
+from finetune_export.contract import PluginOrigin
+
+from . import run_files
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+DATA = "insects & <b>more</b>"
 LABELS = ("ant", HOSTILE, "Käfer 甲", "نملة")
 EACH = 2
 """Validation pictures of each label."""
@@ -32,55 +33,26 @@ def png(width: int = 1200) -> bytes:
 
 
 def model_of(labels: Sequence[str]) -> bytes:
-    """Return a file with a contract, and hardly a graph."""
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["image"], ["probabilities"])],
-        "none",
-        *([helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N"])] for name in ("image", "probabilities")),
+    """Return a file whose contract names strange data, and a plugin."""
+    used = PluginOrigin(distribution="some", version="2.0", licence="MIT", origin="a disk", used_for=("callback x",))
+    return run_files.model_of(
+        labels,
+        run_files.drawn_data(DATA, 8, EACH * len(labels)),
+        **{"metrics": {"accuracy": 0.5}, "versions": {"finetune-export": "0.1.0"}, "plugins": (used,)},
     )
-    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
-    contract = Contract(
-        labels=tuple(labels),
-        preprocessing=Preprocessing(image_size_px=8, crop_fraction=1.0, mean=(0.5,) * 3, std=(0.5,) * 3),
-        backbone=BackboneOrigin(name="tiny", weights="none", licence="Apache-2.0"),
-        dataset=DatasetOrigin(
-            name="insects & <b>more</b>",
-            source="drawn",
-            licence="CC0-1.0",
-            fingerprint="0" * 64,
-            train_images=8,
-            valid_images=EACH * len(labels),
-        ),
-        run_id="a-run",
-        metrics={"accuracy": 0.5},
-        versions={"finetune-export": "0.1.0"},
-        plugins=(
-            PluginOrigin(distribution="some", version="2.0", licence="MIT", origin="a disk", used_for=("callback x",)),
-        ),
-        graph_sha256=model_file.read(data).graph_sha256,
-    )
-    return model_file.with_metadata(data, {CONTRACT_KEY: contract.to_json()})
 
 
 def result_of(folder: Path, labels: int) -> RunResult:
-    return RunResult(
-        **{"run": folder, "onnx": folder / "model.onnx", "task": "single-label", "metric": "accuracy", "value": 0.5},
-        **{"interval": (0.21, 0.79), "exported_value": 0.5, "compared": 8, "agreement": 1.0, "max_difference": 1e-7},
-        **{"scores": {"accuracy": 0.5}, "test_scores": {}, "test_interval": None, "temperature": 1.25},
-        **{"ece_before": 0.21, "ece_after": 0.11, "strategy": "probe", "monitor": "accuracy"},
-        **{"phases": {"frozen": 0.5}, "kept": "frozen", "verdict": "The probe is kept.", "reasons": ("Few pictures.",)},
-        **{"dataset": "insects & <b>more</b>", "backbone": "tiny", "weights": "none", "labels": labels},
-        **{"train_images": 8, "valid_images": 8, "test_images": 0, "onnx_bytes": 1, "seconds": {"total": 3.0}},
-        **{"artifacts": {"onnx": folder / "model.onnx"}, "notes": ("A note.",)},
+    return run_files.result_of(
+        folder,
+        **{"value": 0.5, "valid_images": 8, "interval": (0.21, 0.79), "labels": labels, "dataset": DATA},
+        **{"verdict": "The probe is kept.", "reasons": ("Few pictures.",), "notes": ("A note.",)},
+        **{"train_images": 8, "seconds": {"total": 3.0}},
     )
 
 
 def verified() -> Verification:
-    return Verification(
-        **{"target": "onnx", "file": "model.onnx", "compared": 8, "agreement": 1.0, "min_agreement": 1.0},
-        **{"max_difference": 1e-7, "max_difference_allowed": 1e-4, "worst": "0.png", "metric": "accuracy"},
-        **{"value": 0.5, "exported_value": 0.5, "max_drop_allowed": None, "seconds": 0.16},
-    )
+    return run_files.verified(8, seconds=0.16)
 
 
 @pytest.fixture

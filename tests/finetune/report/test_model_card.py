@@ -311,6 +311,7 @@ def test_without_validation_pictures_nothing_is_claimed() -> None:
 def test_what_was_found_about_the_pictures_is_a_limit() -> None:
     errors = LabelErrors(
         pictures=18,
+        doubted=3,
         method="",
         found=(
             LabelError(
@@ -324,7 +325,7 @@ def test_what_was_found_about_the_pictures_is_a_limit() -> None:
     answers[0] = np.nan
     card = model_card(records_of(data=data, label_errors=errors, answers=answers))
     for line in (
-        "- Likely labelled wrong, by confident learning: 1 of 18 pictures.",
+        "- Likely labelled wrong, by confident learning: 3 of 18 pictures.",
         "- Findings of the kind `near-duplicate` are about 2 pictures, which nearly equal another one.",
         "- Left out, for they could not be read: 1 picture.",
         "- 1 picture got answers that are no finite numbers.",

@@ -182,6 +182,19 @@ def test_the_command_tells_failures_in_full_and_ends_with_the_status_of_plugins(
     assert "recall\n" in err
 
 
+def test_the_command_says_how_it_gets_on_in_plain_lines_where_that_is_asked_for(
+    install: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+
+    check("pets", only=("count-pets",), no_progress=True)
+
+    assert re.fullmatch(r"Checking the plugin 'pets' …\n(.*\n)*", capsys.readouterr().err)
+
+
 def test_a_metric_that_ends_the_process_does_not_end_the_command(install: Callable[..., Path]) -> None:
     install({"measuring.py": ("    given = ", "    raise SystemExit(0)\n    given = ")})
 

@@ -57,6 +57,24 @@ def test_a_network_that_never_has_a_finite_loss_has_no_rate_to_find(job: Job) ->
         trainer.find_rate(phases_of(job)[0])
 
 
+def test_a_sweep_of_which_no_curve_came_leaves_every_weight_as_it_was(
+    job: Job, steps: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def useless(*_: object) -> None:
+        swept.update(changed(before, state_of(job)))
+        raise DivergedError("No learning rate keeps the loss finite.")
+
+    monkeypatch.setattr("finetune.training.learner.rates.rate_curve", useless)
+    trainer, before, swept = Trainer(job, SILENT), state_of(job), set[str]()
+
+    with pytest.raises(DivergedError, match=r"^No learning rate keeps the loss finite\.$"):
+        trainer.find_rate(phases_of(job)[0])
+
+    assert steps
+    assert swept, "the sweep was a real one"
+    assert changed(before, state_of(job)) == set()
+
+
 def ruin(job: Job) -> None:
     with torch.no_grad():
         next(job.network.head.parameters()).fill_(math.nan)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from onnx import TensorProto, helper
 from PIL import Image
 
 from finetune.config import resolve, to_toml
@@ -19,16 +18,10 @@ from finetune.evaluation.catalogue import HEADLINE
 from finetune.evaluation.metrics import score
 from finetune.evaluation.per_label import per_label, per_value
 from finetune.run_folder import sha256_of
-from finetune.types import RunResult, Task, Verification
-from finetune_export import model_file
-from finetune_export.contract import (
-    CONTRACT_KEY,
-    BackboneOrigin,
-    Contract,
-    DatasetOrigin,
-    Preprocessing,
-    Scaling,
-)
+from finetune.types import Task
+from finetune_export.contract import Scaling
+
+from ..run_files import drawn_data, model_of, result_of, verified
 
 LABELS = ("ant", "bee", "<b>甲</b>")
 
@@ -50,51 +43,6 @@ def certain(labels: ArrayLike, sure: float = 0.8) -> np.ndarray:
     return answers
 
 
-def model_of(labels: Sequence[str], task: Task, backbone: str, valid_images: int) -> bytes:
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["image"], ["probabilities"])],
-        "none",
-        *([helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N"])] for name in ("image", "probabilities")),
-    )
-    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
-    contract = Contract(
-        labels=tuple(labels),
-        task=task,
-        preprocessing=Preprocessing(image_size_px=8, crop_fraction=1.0, mean=(0.5,) * 3, std=(0.5,) * 3),
-        backbone=BackboneOrigin(name=backbone, weights="none", licence="Apache-2.0"),
-        dataset=DatasetOrigin(
-            **{"name": "insects", "source": "drawn", "licence": "CC0-1.0", "fingerprint": "0" * 64},
-            **{"train_images": 1, "valid_images": valid_images},
-        ),
-        **{"run_id": "a-run", "metrics": {}, "versions": {}, "graph_sha256": model_file.read(data).graph_sha256},
-        scaling=Scaling(offset=(0.0,) * len(labels), scale=(1.0,) * len(labels)) if task == "regression" else None,
-    )
-    return model_file.with_metadata(data, {CONTRACT_KEY: contract.to_json()})
-
-
-def result_of(folder: Path, task: Task, value: float, pictures: int, **changes: Any) -> RunResult:
-    metric, is_values = HEADLINE[task], task == "regression"
-    made = RunResult(
-        **{"run": folder, "onnx": folder / "model.onnx", "task": task, "metric": metric, "value": value},
-        **{"interval": (value - 0.1, value + 0.1), "exported_value": value, "compared": pictures, "agreement": 1.0},
-        **{"max_difference": 1e-7, "scores": {metric: value}, "test_scores": {}, "test_interval": None},
-        **{"temperature": 1.25, "ece_before": None if is_values else 0.21, "ece_after": None if is_values else 0.11},
-        **{"strategy": "probe", "monitor": metric, "phases": {"frozen": value}, "kept": "frozen", "verdict": "Kept."},
-        **{"reasons": (), "dataset": "insects", "backbone": "tiny", "weights": "none", "labels": 3, "notes": ()},
-        **{"train_images": 1, "valid_images": pictures, "test_images": 0, "onnx_bytes": 1},
-        **{"seconds": {"prepare": 1.0, "total": 3.0}, "artifacts": {"onnx": folder / "model.onnx"}},
-    )
-    return replace(made, **changes)
-
-
-def verified(pictures: int) -> Verification:
-    return Verification(
-        **{"target": "onnx", "file": "model.onnx", "compared": pictures, "agreement": 1.0, "min_agreement": 1.0},
-        **{"max_difference": 1e-7, "max_difference_allowed": 1e-4, "worst": "0.png", "metric": "accuracy"},
-        **{"value": 0.5, "exported_value": 0.5, "max_drop_allowed": None, "seconds": 0.5},
-    )
-
-
 def write_run(
     folder: Path,
     pictures: Sequence[Path],
@@ -114,13 +62,13 @@ def write_run(
     """
     folder.mkdir(parents=True)
     value, each = _scores(task, labels, shown, np.asarray(answers, np.float32))
-    facts = {"job": "run", "status": "done", "result": asdict(result_of(folder, task, value, len(pictures), **changes))}
+    facts = {"job": "run", "status": "done", "result": asdict(result_of(folder, value, len(pictures), task, **changes))}
     contents = {
         "run.json": facts,
         "data.json": {"refused": [], "ignored": []},
         "metrics.json": {"valid": {"values": {HEADLINE[task]: value}, "labels": each}, "test": None},
         "versions.json": {"python": "3.11", "plugins": {"backbone": f"{backbone} 1.0"}},
-        "verification.json": [asdict(verified(len(pictures)))],
+        "verification.json": [asdict(verified(len(pictures), seconds=0.5))],
     }
     for file, content in contents.items():
         (folder / file).write_text(json.dumps(content, default=str))
@@ -130,7 +78,9 @@ def write_run(
     header = f"phase,epoch,train_loss,valid_loss,{changes.get('monitor', HEADLINE[task])}"
     (folder / "history.csv").write_text("\n".join([header, *epoch_rows]) + "\n")
     (folder / "config.toml").write_text(to_toml(resolve({"data": Path("pictures"), **(options or {})})))
-    (folder / "model.onnx").write_bytes(model_of(labels, task, backbone, len(pictures)))
+    scaling = Scaling(offset=(0.0,) * len(labels), scale=(1.0,) * len(labels)) if task == "regression" else None
+    data = drawn_data("insects", 1, len(pictures))
+    (folder / "model.onnx").write_bytes(model_of(labels, data, backbone, task=task, scaling=scaling))
     np.save(folder / "answers.npy", np.asarray(answers, np.float32))
     return folder
 

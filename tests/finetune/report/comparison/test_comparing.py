@@ -204,6 +204,8 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
     (listed / "run.json").write_text("[]")
     broken = cross_validation(Path(shutil.copytree(run, tmp_path / "c")), [])
     (broken / "folds.json").write_text("{")
+    begun = Path(shutil.copytree(stopped, tmp_path / "b"))
+    (begun / "config.toml").write_text("folds = 2\n")
 
     texts = {
         tmp_path / "none": "none does not exist. Name the folder that a run was written to.",
@@ -211,6 +213,7 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
         tmp_path / "empty": "empty is no run's folder: it has no run.json.",
         pretraining: "is of a pretraining, which answers for no file to deploy. Name folders that",
         stopped: "is not finished (interrupted), so there is no result to report. Go on with: finetune run --resume",
+        begun: "b is not finished (interrupted), so there is no result to report. Go on with: finetune run --resume",
         listed: "run.json is damaged",
         broken: "folds.json is damaged. Name the folders of the folds, which are beside it.",
         run: "a is named twice. Name each run once.",
