@@ -13,7 +13,7 @@ from finetune.training.activation_file import files_of, folder_lock, has_our_hea
 
 def cache_bytes(path: Path) -> int:
     """Return how large the cache is with what SQLite keeps beside it; 0 where there is none."""
-    return sum(file.stat().st_size for file in files_of(path))
+    return sum(file.stat().st_size for file in files_of(path) if file.exists())
 
 
 def remove_cache(path: Path) -> None:
@@ -30,7 +30,7 @@ def remove_cache(path: Path) -> None:
             raise ConfigError(f"{path} is not an activation cache; it stays as it is. Move it away yourself.")
         _refuse_open(path)
         for file in files_of(path):
-            file.unlink()
+            file.unlink(missing_ok=True)
 
 
 def _refuse_open(path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_fresh_environment_has_no_plugins_of_ours(environment: Environment, tm
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["dataset", "backbone", "target"])
+@pytest.mark.parametrize("kind", ["dataset", "backbone", pytest.param("target", marks=pytest.mark.slow)])
 def test_a_new_plugin_installs_and_passes_its_tests(environment: Environment, kind: str, tmp_path: Path) -> None:
     name = f"new-{kind}"
     environment.run("finetune", "plugins", "new", name, "--kind", kind, cwd=tmp_path)

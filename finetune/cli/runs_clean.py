@@ -33,7 +33,7 @@ def clean(
     """Remove past runs; without --yes, say which and how much room that would make.
 
     Runs have to meet all conditions that are given. Those that go on stay, and so do those that hold files which no run
-    has written, unless they are named; into the folders of checkpoints and of trackers nobody looks for such files.
+    has written, unless they are named; what lies in the folders of checkpoints and of trackers is not looked at.
 
     Examples:
       finetune runs clean --unfinished

@@ -164,8 +164,8 @@ def cache_path() -> Path:
 
 
 def files_of(file: Path) -> list[Path]:
-    """Return what is there of a cache, its companions first: without the file itself they mean nothing."""
-    return [each for each in (*(Path(f"{file}{end}") for end in _COMPANIONS), file) if each.exists()]
+    """Return where a cache and its companions may be, these first: without the file itself they mean nothing."""
+    return [*(Path(f"{file}{end}") for end in _COMPANIONS), file]
 
 
 def error_code(error: Exception) -> int:

@@ -30,9 +30,7 @@ def answers(found: list[Explanation]) -> list[float]:
     return [each.answer for each in found]
 
 
-def test_every_picture_of_a_folder_has_a_file_and_the_models_own_answer(
-    trained: Any, tmp_path: Path
-) -> None:
+def test_every_picture_of_a_folder_has_a_file_and_the_models_own_answer(trained: Any, tmp_path: Path) -> None:
     folder = trained.pictures / "valid" / LABELS[0]  # every kind of picture is in each
 
     found = explain(trained.run, [folder], out=tmp_path / "out")

@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from PIL import Image
 from finetune import records, training_job
 from finetune.clock import Clock
 from finetune.data.findings import Finding, first_of_each_kind
-from finetune.evaluating import evaluate
+from finetune.evaluating import Evaluation, evaluate
 from finetune.insights import looking
-from finetune.insights.looking import explained, look
+from finetune.insights.looking import explained, look, look_before_training
 from finetune.intent import discover
 from finetune.preparation import Job
 from finetune.run_folder import RunFolder, sha256_of
-from finetune.training.strategies import ready
+from finetune.stopping import Stop
+from finetune.training.strategies import plan, ready
 from finetune.training.trainer import Trainer
 from finetune.training_job import train
 from finetune.types import Example
@@ -33,14 +34,28 @@ from .conftest import Notes
 QUICK: dict[str, Any] = {"strategy": "probe", "freeze_epochs": 3, "views": 1, "augment": "none", "batch_size": 8}
 
 
+class Told(Notes):
+    """A reporter that remembers the jobs that were begun, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[str] = []
+
+    def begin(self, title: str, total: int | None = None, unit: str = "") -> None:
+        self.begun.append(title)
+
+
 @dataclass(frozen=True)
 class Looked:
     """What a run was before it exported anything: of two colours, with one wrong label, and one picture there twice."""
 
     options: dict[str, Any]
     run: Path
+    job: Job
+    trainer: Trainer
+    evaluation: Evaluation
     wrong: Path
-    notes: list[str]
+    told: Told
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +72,12 @@ def looked(
     picture(0, seed=99).save(wrong)
     (root / "toys.safetensors").write_bytes(toys())
     options = {"data": root / "pictures", "backbone": str(root / "toys.safetensors"), "out": root / "runs", **QUICK}
-    notes = Notes()
-    folder, job, trainer = trained_on(options, notes)
+    told = Told()
+    folder, job, trainer = trained_on(options, told)
     evaluation = evaluate(trainer, job.config, 1.0)
     records.write_answers(folder, evaluation)
-    look(folder, job, trainer, evaluation, notes)
-    return Looked(options, folder.path, wrong, notes.said)
+    look(folder, job, trainer, evaluation, told)
+    return Looked(options, folder.path, job, trainer, evaluation, wrong, told)
 
 
 def trained_on(options: dict[str, Any], notes: Notes) -> tuple[RunFolder, Job, Trainer]:
@@ -72,6 +87,15 @@ def trained_on(options: dict[str, Any], notes: Notes) -> tuple[RunFolder, Job, T
     records.write_inputs(folder, job)
     trainer, _ = train(folder, job, Clock(), notes, lambda _: 0.0)
     return folder, job, trainer
+
+
+def looked_before_training(job: Job, notes: Notes) -> tuple[RunFolder, Trainer]:
+    """Look once more at what a run looks at before its first step; what it goes by, training has left as it was."""
+    trainer = Trainer(job, notes, stop=Stop(job.config.max_minutes))
+    folder = RunFolder.create(job.config.out, "looked")
+    first = plan(job.config, job.groups, 0.01, job.strategy)[0]
+    look_before_training(folder, job, trainer, first, Clock(), notes)
+    return folder, trainer
 
 
 def read_json(path: Path) -> Any:
@@ -87,7 +111,7 @@ def of_part(folder: Path, part: str) -> list[dict[str, str]]:
 
 
 def test_nothing_is_missing_and_the_time_that_it_takes_is_told(looked: Looked, trained: Any) -> None:
-    assert [note for note in looked.notes if "goes without" in note] == []
+    assert [note for note in looked.told.said if "goes without" in note] == []
     assert list(trained.result.seconds)[-3:] == ["test", "look", "total"]
 
 
@@ -207,8 +231,8 @@ def test_what_fails_is_told_and_the_rest_is_looked_at(
         monkeypatch.setattr(looking, name, broken)
     monkeypatch.setattr(Trainer, "find_rate", broken)
 
-    folder, job, trainer = trained_on(looked.options, notes)
-    look(folder, job, trainer, evaluate(trainer, job.config, 1.0), notes)
+    folder, _ = looked_before_training(looked.job, notes)
+    look(folder, looked.job, looked.trainer, looked.evaluation, notes)
 
     assert [note for note in notes.said if "goes without" in note] == [
         "The report goes without the curve of the learning rate: no such thing",
@@ -222,34 +246,26 @@ def test_what_fails_is_told_and_the_rest_is_looked_at(
 def test_where_time_is_short_there_is_no_sweep_and_once_it_is_up_nothing_is_looked_at(
     looked: Looked, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, job, trainer = trained_on(looked.options | {"max_minutes": 50.0}, notes)
+    config = replace(looked.job.config, max_minutes=50.0)
+    job = replace(looked.job, intent=replace(looked.job.intent, config=config))
+    folder, trainer = looked_before_training(job, notes)
     before = {path.name for path in folder.path.iterdir()}
     monkeypatch.setattr(looking, "LOOK_S", 3600.0)
 
-    look(folder, job, trainer, evaluate(trainer, job.config, 1.0), notes)
+    look(folder, job, trainer, looked.evaluation, notes)
 
-    assert "label_errors.json" in before
-    assert "lr_find.json" not in before
+    assert before == {"label_errors.json"}
     assert {path.name for path in folder.path.iterdir()} == before
     assert notes.said[-1] == (
         "The report goes without heat maps and a map of the pictures: the time is up (--max-minutes 50)."
     )
 
 
-def test_all_labels_are_looked_at_before_the_first_step(
-    looked: Looked, notes: Notes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stopped(*_: Any) -> float:
-        raise KeyboardInterrupt
+def test_all_labels_are_looked_at_before_the_first_step(looked: Looked) -> None:
+    begun = looked.told.begun
 
-    monkeypatch.setattr(Trainer, "train", stopped)
-    before = set(looked.options["out"].iterdir())
-
-    with pytest.raises(KeyboardInterrupt):
-        trained_on(looked.options, notes)
-
-    (folder,) = set(looked.options["out"].iterdir()) - before
-    assert read_json(folder / "label_errors.json") == read_json(looked.run / "label_errors.json")
+    assert begun.index("Looking at the labels") < begun.index("Training, frozen")
+    assert begun.count("Looking at the labels") == 1
 
 
 def test_a_signal_that_comes_while_a_run_looks_ends_it(
@@ -260,4 +276,4 @@ def test_a_signal_that_comes_while_a_run_looks_ends_it(
 
     monkeypatch.setattr(looking, "held_out_probabilities", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        trained_on(looked.options, notes)
+        looked_before_training(looked.job, notes)

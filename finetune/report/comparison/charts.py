@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from finetune.charts import DPI, LETTERS_PT, MOST_MARKERS, WIDTH_IN, Drawing, Theme
+from finetune.charts.style import LETTERS_PT, MOST_MARKERS, Drawing, Theme, blank, refuse_nothing, short, style
 
+LOSS = "validation loss"
 MARKERS = "os^DvPX*<>"
 LINES = ("-", "--")
 LONGEST_NAME = 30
@@ -34,39 +35,40 @@ def compared_curves(curves: Sequence[Curve], metric: str, is_share: bool) -> Dra
     A run's place among ``curves`` decides its marker, line and colour: ten can be told apart. Its letter is where its
     line ends. Raises ``ValueError`` where no number is finite.
     """
-    panels = {"validation loss": [each.losses for each in curves]}
-    if metric:
-        panels[f"validation {metric}"] = [each.scores for each in curves]
-    panels = {name: lines for name, lines in panels.items() if any(np.isfinite(line).any() for line in lines)}
-    if not panels:
-        raise ValueError("a chart needs epochs whose numbers are finite")
+    panels = _panels(curves, metric)
+    refuse_nothing(panels, "epochs")
     letters = [each.letter for each in curves]
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH_IN, 0.8 + 2.4 * len(panels)), DPI, facecolor=theme.paper, layout="constrained")
+        figure = blank(theme, 0.8 + 2.4 * len(panels))
         drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, lines) in zip(drawn, panels.items(), strict=True):
             _draw(axes, letters, lines, theme)
-            axes.set_ylabel(_short(name), parse_math=False)
-            _style(axes, theme)
-            if is_share and name != "validation loss":
+            style(axes, theme)
+            axes.set_ylabel(short(name, LONGEST_NAME), parse_math=False)
+            if is_share and name != LOSS:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         drawn[-1].set(xlabel="epoch", xlim=(0.5, None))
         drawn[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles, texts = drawn[0].get_legend_handles_labels()
-        columns = min(len(texts), 5)
-        figure.legend(
-            handles,
-            texts,
-            loc="outside upper left",
-            ncols=columns,
-            frameon=False,
-            labelcolor=theme.ink,
-            fontsize=LETTERS_PT,
-        )
+        _add_legend(figure, drawn[0], theme)
         return figure
 
     return Drawing(draw)
+
+
+def _panels(curves: Sequence[Curve], metric: str) -> dict[str, list[NDArray[np.float64]]]:
+    """Return the lines of each panel by what they are, without panels that no number is finite in."""
+    panels = {LOSS: [each.losses for each in curves]}
+    if metric:
+        panels[f"validation {metric}"] = [each.scores for each in curves]
+    return {name: lines for name, lines in panels.items() if any(np.isfinite(line).any() for line in lines)}
+
+
+def _add_legend(figure: Figure, axes: Any, theme: Theme) -> None:
+    """Name the runs above all panels, once."""
+    handles, texts = axes.get_legend_handles_labels()
+    form = {"ncols": min(len(texts), 5), "frameon": False, "labelcolor": theme.ink, "fontsize": LETTERS_PT}
+    figure.legend(handles, texts, loc="outside upper left", **form)
 
 
 def _draw(axes: Any, letters: Sequence[str], lines: Sequence[NDArray[np.float64]], theme: Theme) -> None:
@@ -83,17 +85,3 @@ def _draw(axes: Any, letters: Sequence[str], lines: Sequence[NDArray[np.float64]
             last = np.flatnonzero(np.isfinite(line))[-1]
             place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
             axes.annotate(letter, (epochs[last], line[last]), color=colour, fontsize=LETTERS_PT, weight="bold", **place)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-
-
-def _style(axes: Any, theme: Theme) -> None:
-    axes.set_facecolor(theme.paper)
-    axes.grid(color=theme.line, lw=0.7)
-    axes.tick_params(which="both", colors=theme.quiet, labelcolor=theme.ink, labelsize=LETTERS_PT)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(theme.quiet)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=theme.ink, fontsize=LETTERS_PT + 1)

@@ -52,8 +52,8 @@ def _wait_a_little(running: subprocess.Popen[Any]) -> None:
     ("name", "more"),
     [
         ("out.csv", ["--processes", 2]),
-        ("out.jsonl", ["--processes", 1]),
-        ("out.parquet", ["--processes", 2, "--batch-size", 3]),
+        pytest.param("out.jsonl", ["--processes", 1], marks=pytest.mark.slow),
+        pytest.param("out.parquet", ["--processes", 2, "--batch-size", 3], marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(

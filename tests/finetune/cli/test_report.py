@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from tests.finetune.report.comparison.run_folders import cross_validation, draw, insects
 
-from .conftest import refusal
+from .conftest import Said, refusal
+from .terminal import in_terminal
 
 
 @pytest.fixture
@@ -69,6 +71,43 @@ def test_the_folder_where_the_pictures_are_now_is_asked_for_them(runs: list[Path
     assert refusal(cli("report", *runs, "--data", "none"), 3) == (
         "finetune: --data none is not a folder. Give the folder where the pictures are now."
     )
+
+
+IN_A_TERMINAL = """
+import os
+os.dup2(os.open({printed!r}, os.O_WRONLY | os.O_CREAT), 1)
+from finetune.cli import main
+main({words})
+"""
+
+
+def test_beside_a_terminal_the_results_go_where_stdout_goes(
+    runs: list[Path], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    printed = tmp_path / "printed"
+    words = ["report", *map(str, runs), "--json"]
+    code = IN_A_TERMINAL.format(printed=str(printed), words=words)
+
+    shown = in_terminal(["-c", code], {**environment, "TERM": "xterm-256color"}, cwd=tmp_path)
+
+    assert shown.status == 0
+    assert json.loads(printed.read_text())["comparison"] == str(tmp_path / "comparison.html")
+    assert "comparison.html" not in shown.raw
+
+
+ALONE = """
+import sys
+from finetune.cli import main
+try:
+    main({words})
+finally:
+    print([name for name in ("finetune.report.comparison", "finetune.evaluation.paired") if name in sys.modules])
+"""
+
+
+def test_the_page_of_one_run_needs_nothing_that_compares(runs: list[Path], process: Callable[..., Said]) -> None:
+    said = process(code=ALONE.format(words=["report", str(runs[0])]))
+    assert said.out.splitlines() == [str(runs[0] / "report.html"), "[]"]
 
 
 def test_what_cannot_be_reported_is_refused_in_one_line(runs: list[Path], cli: Any) -> None:

@@ -179,6 +179,13 @@ def test_losses_that_are_lower_on_nearly_every_picture_are_told_from_chance_and_
     assert signed_rank(losses, losses + np.eye(60)[0] * 1000) > 0.3
 
 
+def test_losses_that_cannot_be_ranked_tell_nothing_apart_and_spoil_no_other_test() -> None:
+    losses = np.random.default_rng(0).random(20)
+    for broken in (np.nan, np.inf):
+        assert signed_rank(losses, np.append(losses[:-1], broken)) == 1
+    assert holm([signed_rank(losses, losses * np.nan), 0.01]) == (1, 0.02)
+
+
 # ── several tests ───────────────────────────────────────────────────────────────────────────────────
 
 

@@ -20,8 +20,7 @@ from finetune.evaluation.per_label import per_label, per_value
 from finetune.run_folder import sha256_of
 from finetune.types import Task
 from finetune_export.contract import Scaling
-
-from ..run_files import drawn_data, model_of, result_of, verified
+from tests.finetune.report.run_files import drawn_data, model_of, result_of, verified
 
 LABELS = ("ant", "bee", "<b>甲</b>")
 

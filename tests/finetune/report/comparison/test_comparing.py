@@ -106,7 +106,9 @@ def test_a_difference_is_called_more_than_chance_only_where_it_is_after_correcti
     assert [each.paired.is_more_than_chance for each in found.against if each.paired] == [True, True]
     worse = insects(tmp_path / "2", wrong=range(2), pictures=pictures)  # p = 0.062
     found = compared(*runs[:2], worse)
-    assert "corrected for 2 tests p = 0.062. That is no more than chance would do." in verdict(found, found.against[1])
+    said = verdict(found, found.against[1])
+    assert "corrected for 2 tests p = 0.062. That is no more than chance would do." in said
+    assert said.endswith("points cannot be seen, before correction for several runs.")
 
 
 def test_of_few_pictures_it_is_said_how_large_a_difference_had_to_be(tmp_path: Path) -> None:
@@ -166,6 +168,32 @@ def test_figures_are_plain_json(tmp_path: Path) -> None:
     )
     assert figures["against"][0]["counts"] == {"both": 11, "only_first": 0, "only_other": 1, "neither": 0}
     assert figures["against"][0]["difference_interval"][0] < 1 / 12 < figures["against"][0]["difference_interval"][1]
+
+
+def test_answers_that_are_no_numbers_spoil_no_other_runs_test_and_are_none_in_the_figures(tmp_path: Path) -> None:
+    pictures, targets = draw(tmp_path / "pictures", 20), np.linspace(0, 1, 20, dtype=np.float32)[:, None]
+    broken = np.where(np.arange(20)[:, None] == 3, np.nan, targets)
+    answers = (targets + np.linspace(0.1, 0.3, 20)[:, None], broken, targets)
+    shown = [repr(value) for value in targets[:, 0].tolist()]
+    undefined = ({}, {"value": np.nan, "scores": {"r2": np.nan}, "interval": (np.nan, np.inf)}, {})
+    runs = [
+        write_run(tmp_path / f"{at}", pictures, shown, each, task="regression", labels=("x",), **changes)
+        for at, (each, changes) in enumerate(zip(answers, undefined, strict=True))
+    ]
+
+    found = compared(*runs)
+    figures = json.loads(json.dumps(found.figures(), allow_nan=False))
+
+    assert [each["p_value_corrected"] < 0.01 for each in figures["against"]] == [False, True]
+    nothing, _ = figures["against"]
+    assert (nothing["p_value"], nothing["value"], nothing["difference"]) == (1, None, None)
+    run = figures["runs"][1]
+    assert (run["value"], run["interval"], run["scores"]) == (None, [None, None], {"r2": None})
+    assert verdict(found, found.against[0]) == (
+        "On the same 20 validation pictures, run B cannot be held against run A by r2, which is undefined; by "
+        "Wilcoxon's signed-rank test on the losses of the pictures p = 1, corrected for 2 tests p = 1. With 20 "
+        "pictures, nothing can be said of how large a difference had to be."
+    )
 
 
 # ── which runs ──────────────────────────────────────────────────────────────────────────────────────

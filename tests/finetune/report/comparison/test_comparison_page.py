@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_the_best_run_is_named_and_so_are_those_that_share_the_place(tmp_path: P
     assert "not all validated on the same pictures" in results.best(compared(runs[0], other))
 
 
+def test_a_run_whose_metric_is_undefined_is_never_the_best(tmp_path: Path) -> None:
+    lost = {"value": math.nan, "interval": (math.nan, math.nan)}
+    runs = [insects(tmp_path / "a", **lost), insects(tmp_path / "b", wrong=[0]), insects(tmp_path / "c", **lost)]
+
+    assert results.best(compared(*runs[:2])) == "Run B has the best accuracy on the validation pictures, 91.7%."
+    undefined = compared(runs[0], runs[2])
+    assert results.best(undefined) == "The accuracy on the validation pictures is undefined for every run."
+    table, _ = tables(results.glance(undefined))
+    assert [row[2:4] for row in table.rows] == [("–", "– to –")] * 2
+
+
 def test_the_runs_are_shown_with_intervals_and_with_the_test_part_where_there_is_one(tmp_path: Path) -> None:
     tested = {"test_scores": {"accuracy": 0.25}, "test_interval": (0.125, 0.5)}
     runs = [insects(tmp_path / "a", wrong=[0, 1, 2]), insects(tmp_path / "b", **tested)]
@@ -86,13 +98,16 @@ def test_runs_without_common_pictures_have_no_paired_section(tmp_path: Path) -> 
 def test_every_metric_is_side_by_side_and_a_dash_where_a_run_has_none(tmp_path: Path) -> None:
     runs = [insects(tmp_path / name) for name in "ab"]
     metrics = json.loads((runs[1] / "metrics.json").read_text())
-    metrics["valid"]["values"]["log-loss"] = 0.25
+    metrics["valid"]["values"] |= {"log-loss": 0.25, "mean-auroc": None, "top-5": math.nan}
     (runs[1] / "metrics.json").write_text(json.dumps(metrics))
 
     (table,) = tables(results.scores(compared(*runs)))
 
     assert table.header == ("metric", "run A", "run B")
-    assert table.rows == (("accuracy", "100.0%", "100.0%"), ("log-loss", "–", "0.25"))
+    assert table.rows == (
+        *(("accuracy", "100.0%", "100.0%"), ("log-loss", "–", "0.25")),
+        *(("mean-auroc", "–", "–"), ("top-5", "–", "–")),
+    )
 
 
 # ── where they part ─────────────────────────────────────────────────────────────────────────────────
@@ -102,6 +117,13 @@ def test_labels_that_differ_most_come_first(tmp_path: Path) -> None:
     found = compared(insects(tmp_path / "a"), insects(tmp_path / "b", wrong=[1, 4, 7, 10]))  # every bee is a 甲
     (table,) = tables(differing.classes(found))
     assert [row[0] for row in table.rows] == ["bee", "ant", "<b>甲</b>"]
+
+
+def test_labels_of_a_run_that_was_not_measured_have_dashes(tmp_path: Path) -> None:
+    runs = [insects(tmp_path / name, wrong=[1]) for name in "ab"]
+    (runs[1] / "metrics.json").write_text('{"valid": null, "test": null}')
+    (table,) = tables(differing.classes(compared(*runs)))
+    assert table.rows == (("ant", "1.000", "–"), ("bee", "0.750", "–"), ("<b>甲</b>", "1.000", "–"))
 
 
 def test_pictures_that_one_run_alone_gets_right_are_shown_both_ways_with_both_answers(tmp_path: Path) -> None:
@@ -280,6 +302,24 @@ def test_a_page_is_not_written_over_what_is_none(tmp_path: Path) -> None:
         make_comparison(runs, pytest.fail, out=runs[0] / "model.onnx")
     with pytest.raises(ResourceError, match=r"Cannot write .*none.*Choose another folder with --out"):
         make_comparison(runs, pytest.fail, out=tmp_path / "none" / "page.html")
+
+
+def test_a_comparison_takes_the_place_of_another_and_of_nothing_else(tmp_path: Path) -> None:
+    runs, page = [insects(tmp_path / name) for name in "ab"], tmp_path / "thesis.html"
+    page.write_text("<title>Comparison of all runs</title>")
+    (tmp_path / "comparison.html").write_text("")
+
+    for path, out in ((page, page), (tmp_path / "comparison.html", None)):
+        with pytest.raises(ConfigError) as raised:
+            make_comparison(runs, pytest.fail, out=out)
+        assert (
+            str(raised.value) == f"{path} is no comparison of runs, and stays as it is. Name another page with --out."
+        )
+    assert page.read_text() == "<title>Comparison of all runs</title>"
+    page.unlink()
+    made = make_comparison(runs, pytest.fail, out=page).path.read_bytes()
+    page.write_bytes(made.replace(b"accuracy", b"shots"))
+    assert make_comparison(runs, pytest.fail, out=page).path.read_bytes() == made
 
 
 def test_labels_are_never_markup(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from finetune.charts import DPI, LETTERS_PT, LONGEST_NAME, WIDTH_IN, Drawing, Theme
+from finetune.charts.style import LETTERS_PT, LONGEST_NAME, Drawing, Theme, blank, short, style
 from finetune.evaluation.catalogue import shown
 
 RUNG_IN = 0.34
@@ -33,12 +33,11 @@ def standings(rungs: Sequence[Rung], metric: str, is_share: bool) -> Drawing:
         raise ValueError("a chart needs scores that are finite")
 
     def draw(theme: Theme) -> Figure:
-        height = 0.75 + RUNG_IN * len(rungs)
-        figure = Figure((WIDTH_IN, height), DPI, facecolor=theme.paper, layout="constrained")
+        figure = blank(theme, 0.75 + RUNG_IN * len(rungs))
         axes = figure.subplots()
         for at, rung in enumerate(rungs):
             _draw(axes, at, rung, is_share, theme)
-        _style(axes, rungs, metric, is_share, theme)
+        _scale(axes, rungs, metric, is_share, theme)
         return figure
 
     return Drawing(draw)
@@ -57,17 +56,14 @@ def _draw(axes: Any, at: int, rung: Rung, is_share: bool, theme: Theme) -> None:
     axes.annotate(said, (end, at), color=theme.ink, fontsize=LETTERS_PT, weight=weight, **place)
 
 
-def _style(axes: Any, rungs: Sequence[Rung], metric: str, is_share: bool, theme: Theme) -> None:
-    names = [rung.name if len(rung.name) <= LONGEST_NAME else rung.name[: LONGEST_NAME - 1] + "…" for rung in rungs]
-    axes.set_yticks(range(len(rungs)), names, parse_math=False)
+def _scale(axes: Any, rungs: Sequence[Rung], metric: str, is_share: bool, theme: Theme) -> None:
+    style(axes, theme)
+    axes.set_yticks(range(len(rungs)), [short(rung.name, LONGEST_NAME) for rung in rungs], parse_math=False)
     axes.set_ylim(len(rungs) - 0.5, -0.5)
-    axes.set_xlabel(metric[:LONGEST_NAME], parse_math=False, color=theme.ink, fontsize=LETTERS_PT + 1)
-    axes.set_facecolor(theme.paper)
-    axes.grid(axis="x", color=theme.line, lw=0.7)
-    axes.tick_params(colors=theme.quiet, labelcolor=theme.ink, labelsize=LETTERS_PT)
+    axes.set_xlabel(metric[:LONGEST_NAME], parse_math=False)
+    axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(theme.quiet)
+    axes.spines["left"].set_visible(False)
     if is_share:
         axes.set_xlim(0, 1.16)  # the values of what is nearly perfect have room on the right
         axes.set_xticks(np.linspace(0, 1, 6))
