@@ -55,12 +55,12 @@ class Explanation:
 
 
 def explain(
-    model_or_run: Path,
+    model_or_run: Path | str,
     pictures: Sequence[str | PathLike[str]],
     *,
     label: str | None = None,
-    out: Path = OUT,
-    run: Path | None = None,
+    out: Path | str = OUT,
+    run: Path | str | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Explanation]:
     """Write a PNG for each picture into the folder ``out``: what the network sees, and beside it where it looks.
@@ -76,12 +76,12 @@ def explain(
     ``ModelError`` for a model that is damaged or of another run, ``ImageError`` and ``DataError`` for pictures that
     cannot be read, and ``ResourceError`` where the files cannot be written.
     """
-    model, folder = _model_and_run(model_or_run, run)
+    model, folder = _model_and_run(Path(model_or_run), None if run is None else Path(run))
     contract = read_contract(model)
     refuse_foreign_model(model, contract, folder)
     number = _number_of(label, contract)
     paths = _paths(pictures)
-    files = _files(paths, out)
+    files = _files(paths, Path(out))
     _refuse_unreadable(paths, contract.preprocessing, reporter)
     if contract.precision != "fp32":
         reporter.note(f"{model} is {contract.precision}; shown is the trained network that it was made of.")
@@ -112,6 +112,8 @@ def _model_and_run(given: Path, run: Path | None) -> tuple[Path, Path]:
     if run:
         raise ConfigError(f"--run {run} is for a model away from its run, and {given} is a run's folder; leave it out.")
     if missing := [name for name in (*NEEDED, run_folder.MODEL) if not (given / name).is_file()]:
+        if run_folder.is_done(given):
+            raise ConfigError(f"{given} has no {missing[0]} any more. Put it back, or train again.")
         raise ConfigError(
             f"{given} has no {missing[0]}: its run is not done. Go on with it: {run_folder.resuming_command(given)}"
         )
@@ -129,6 +131,8 @@ def _number_of(label: str | None, contract: Contract) -> int | None:
 
 def _paths(pictures: Sequence[str | PathLike[str]]) -> list[str]:
     """Return the pictures that are meant, without earlier explanations of some."""
+    if not pictures:
+        raise ConfigError("There is no picture to explain. Name pictures, folders or patterns.")
     found = list(entries([fspath(picture) for picture in pictures]))
     if problem := next((entry for entry in found if entry.problem), None):
         raise ImageError(problem.path, problem.problem)

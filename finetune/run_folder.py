@@ -367,6 +367,13 @@ def resuming_command(run: Path) -> str:
     return f"finetune {_job_in(facts)} --resume {shlex.quote(str(run))}"
 
 
+def is_done(run: Path) -> bool:
+    """Whether the folder is of a run that has recorded that it is done."""
+    with contextlib.suppress(ConfigError):
+        return bool(_status_in(run)["status"] == "done")
+    return False
+
+
 def _job_in(facts: Mapping[str, Any]) -> Job:
     return "pretrain" if facts.get("job") == "pretrain" else "run"
 

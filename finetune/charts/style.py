@@ -70,7 +70,8 @@ class Drawing:
 
 def _png(figure: Figure) -> bytes:
     picture = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(picture)  # draws once, where savefig draws twice
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(picture)  # draws once, where savefig draws twice
     return picture.getvalue()
 
 

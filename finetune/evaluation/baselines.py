@@ -42,11 +42,11 @@ def constant_answer(task: Task, train_targets: Targets, labels: int) -> Answers:
     return np.asarray(frequencies, dtype=np.float32)
 
 
-def baseline(task: Task, train_targets: Targets, targets: Targets, labels: int) -> Baseline:
-    """Return the constant answer to the pictures that ``targets`` (N) are of, and what it is worth.
+def baseline(task: Task, answer: Answers, targets: Targets) -> Baseline:
+    """Return one answer, float32 (K,), to all pictures that ``targets`` (N) are of, and what it is worth.
 
-    Raises ``ValueError`` for no pictures, to answer about or to learn from.
+    Raises ``ValueError`` for no pictures.
     """
-    answers = np.broadcast_to(constant_answer(task, train_targets, labels), (len(targets), labels))
+    answers = np.broadcast_to(answer, (len(targets), len(answer)))
     metric = HEADLINE[task]
     return Baseline(answers, metric, score(metric, task, answers, targets))

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from finetune.evaluation.decisions import Answers, Counts, Targets, Thresholds, Values
 from finetune.evaluation.metrics import measure_of, score
@@ -75,6 +74,8 @@ def interval(
 
 
 def _wilson(right: int, pictures: int) -> Interval:
+    from scipy.stats import binomtest  # which takes half a second to load
+
     found = binomtest(right, pictures).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(low=float(found.low), high=float(found.high))
 

@@ -45,7 +45,7 @@ class Album:
         self._counted(path, overlay)
         return Picture(image=seen, alt=alt, lines=tuple(lines), overlay=overlay)
 
-    def ahead(self, paths: Iterable[Path | str]) -> None:
+    def prefetch(self, paths: Iterable[Path | str]) -> None:
         """Make the thumbnails of many pictures on all cores: decoding lets go of Python's lock."""
         with ThreadPoolExecutor(cores()) as threads:
             make = self._records.pictures.thumbnail
@@ -79,7 +79,7 @@ def _said(why: PictureProblem, count: int) -> str:
     return one if count == 1 else several
 
 
-def place_of(path: Path | str) -> str:
+def with_folder(path: Path | str) -> str:
     """Return a picture's name with the folder that it is in, which is what tells it from the others."""
     return "/".join(Path(path).parts[-2:])
 

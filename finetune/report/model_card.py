@@ -10,15 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from math import isfinite
 
+from finetune.report.against import constant_named, constant_of
 from finetune.report.model_card_findings import calibrated, each_label, limits
-from finetune.report.model_card_text import NOTHING, Tree, bullets, code, front_matter, plain, table
-from finetune.report.sections.against import constant_named, constant_of
-from finetune.report.sections.wording import counted, interval_of, value_of
+from finetune.report.model_card_text import Tree, bullets, code, front_matter, plain, table
+from finetune.report.wording import PARTS, UNDEFINED, counted, few, interval_of, value_of
 from finetune.types import RunRecords, Task
+from finetune_export.contract import Contract
 
 MODEL_CARD = "MODEL_CARD.md"
 NOT_STATED = "not stated"
-PARTS = {"valid": "validation", "test": "test"}
 MOST_LABELS_NAMED = 20
 MOST_OF_A_LICENCE = 100
 """Characters of a licence's name on the hub; whole it is in the text."""
@@ -103,10 +103,13 @@ def _facts(records: RunRecords) -> dict[str, Tree]:
 
 
 def _licence(records: RunRecords) -> dict[str, Tree]:
-    """Return the licence that was recorded; where weights and data have two, both are named, and none is chosen."""
+    """Return the licence that weights and data were recorded with; where they have two, both are named.
+
+    Where one of them has none that was stated, nobody knows what the model may be used for.
+    """
     weights, data = records.contract.backbone.licence, records.contract.dataset.licence
     stated = {what: said for what, said in (("weights", weights), ("data", data)) if _is_stated(said)}
-    if not stated or (_is_from_weights(records) and "weights" not in stated):
+    if "data" not in stated or (_is_from_weights(records) and "weights" not in stated):
         return {"license": "unknown"}
     names = {said.strip().lower() for said in stated.values()}
     if len(names) > 1:
@@ -201,10 +204,11 @@ def _output(records: RunRecords) -> str:
 
 
 def _use(records: RunRecords) -> Iterator[str]:
-    labels = ", ".join(map(code, records.labels[:MOST_LABELS_NAMED]))
-    more = len(records.labels) - MOST_LABELS_NAMED
+    are_cut = len(records.labels) > MOST_LABELS_NAMED
     yield f"It answers one question: {_ANSWERS[records.task]}"
-    yield labels + (f" and {more:,} more, all of which are in {code(records.result.onnx.name)}." if more > 0 else "")
+    yield few(list(map(code, records.labels)), MOST_LABELS_NAMED) + (
+        f", all of which are in {code(records.result.onnx.name)}." if are_cut else ""
+    )
     yield "Who is meant to ask it, and what for, is not stated."
     yield f"**Out of scope:** pictures of anything else. {_ALWAYS[records.task]}{_abstaining(records)}"
 
@@ -308,7 +312,7 @@ def _verification(records: RunRecords) -> Iterator[str]:
     rows = [
         (
             *(code(found.target), code(found.file), f"{found.compared:,}", f"{found.agreement:.2%}"),
-            f"{found.max_difference:.1e}" if isfinite(found.max_difference) else NOTHING,
+            f"{found.max_difference:.1e}" if isfinite(found.max_difference) else UNDEFINED,
             *(value_of(records, found.metric, value) for value in (found.value, found.exported_value)),
             plain("; ".join(found.problems)) or "passed",
         )
@@ -319,28 +323,30 @@ def _verification(records: RunRecords) -> Iterator[str]:
 
 def _provenance(records: RunRecords) -> Iterator[str]:
     contract = records.contract
-    made_of = [
-        ("data", contract.dataset.name, contract.dataset.licence, contract.dataset.source),
-        ("weights", contract.backbone.weights, contract.backbone.licence, contract.backbone.name),
-        *(
-            (f"plugin, for {', '.join(p.used_for)}", f"{p.distribution} {p.version}", p.licence, p.origin)
-            for p in contract.plugins
-        ),
-    ]
     rows = [
         (plain(what), code(name), code(licence) if _is_stated(licence) else NOT_STATED, code(origin))
-        for what, name, licence, origin in made_of
+        for what, name, licence, origin in _made_of(contract)
     ]
     yield table(("what", "name", "licence", "from"), rows)
     yield "Mind all of these licences; what they mean together for the model nobody has stated."
-    yield table(
-        ("what", "is"),
-        (
-            ("run", code(contract.run_id)),
-            ("fingerprint of the data", code(contract.dataset.fingerprint)),
-            ("sha256 of the weights that it began with", code(contract.backbone.sha256 or "")),
-            ("sha256 of the exported graph", code(contract.graph_sha256)),
-            ("command", f"{code('finetune run --config config.toml')}, which is in the run's folder"),
-            *((code(name), code(version)) for name, version in records.versions.items() if isinstance(version, str)),
-        ),
-    )
+    yield table(("what", "is"), list(_identity(contract, records.versions)))
+
+
+def _made_of(contract: Contract) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what the model was made of: what it is, its name, its licence, and where it is from."""
+    data, backbone = contract.dataset, contract.backbone
+    yield "data", data.name, data.licence, data.source
+    yield "weights", backbone.weights, backbone.licence, backbone.name
+    for plugin in contract.plugins:
+        used, name = ", ".join(plugin.used_for), f"{plugin.distribution} {plugin.version}"
+        yield f"plugin, for {used}", name, plugin.licence, plugin.origin
+
+
+def _identity(contract: Contract, versions: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield what the model is recognised by, and how to make it again."""
+    yield "run", code(contract.run_id)
+    yield "fingerprint of the data", code(contract.dataset.fingerprint)
+    yield "sha256 of the weights that it began with", code(contract.backbone.sha256 or "")
+    yield "sha256 of the exported graph", code(contract.graph_sha256)
+    yield "command", f"{code('finetune run --config config.toml')}, which is in the run's folder"
+    yield from ((code(name), code(version)) for name, version in versions.items() if isinstance(version, str))

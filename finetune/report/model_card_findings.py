@@ -9,10 +9,10 @@ import numpy as np
 
 from finetune.data.findings import KINDS, MOST_PICTURES
 from finetune.evaluation.mistakes import confused_pairs
-from finetune.report.model_card_text import NOTHING, code, plain, table
-from finetune.report.sections.against import constant_named, constant_of
-from finetune.report.sections.finite import finite_of
-from finetune.report.sections.wording import counted, value_of
+from finetune.report.against import constant_named, constant_of
+from finetune.report.answers import finite_of
+from finetune.report.model_card_text import code, plain, table
+from finetune.report.wording import UNDEFINED, counted, value_of
 from finetune.types import RunRecords
 
 MOST_LABELS = 20
@@ -69,7 +69,7 @@ def _table(labels: Sequence[Label]) -> str:
 
 def _cell(value: float | None) -> str:
     if value is None or not np.isfinite(value):
-        return NOTHING
+        return UNDEFINED
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
 
 

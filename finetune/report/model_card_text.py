@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
+from finetune.report.wording import UNDEFINED
 from finetune_export.cli.output import visible
 
 Scalar = str | float | int
 Tree = Scalar | Sequence["Tree"] | Mapping[str, "Tree"]
-
-NOTHING = "–"
 
 _MARKUP = re.compile(r"[&<>|*_`\[\]\\~#$@]|(?<=:/)/|(?<=www)\.", re.IGNORECASE)
 _A_LIST = re.compile(r"^(\d*)([-+=.)])")
@@ -28,7 +27,7 @@ def code(text: object) -> str:
     """Return a name as a code span, whose fence is longer than any in it; control characters are escaped."""
     said = visible(str(text))
     if not said:
-        return NOTHING
+        return UNDEFINED
     fence = "`" * (1 + max(map(len, re.findall("`+", said)), default=0))
     is_stripped = said.strip(" ") and said[0] == said[-1] == " "
     room = " " if "`" in (said[0], said[-1]) or is_stripped else ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from finetune import run_folder
 from finetune.config import read_file
 from finetune.data.targets import Targets, example_of, targets_of
-from finetune.errors import ConfigError
+from finetune.errors import ConfigError, DataError, ModelError
 from finetune.report.thumbnails import Thumbnails
 from finetune.types import (
     HeatMap,
@@ -31,7 +32,6 @@ from finetune.types import (
     Verification,
 )
 from finetune_export.contract import read_contract
-from finetune_export.errors import ModelError
 
 METRICS = "metrics.json"
 ANSWERS = "answers.npy"
@@ -40,11 +40,13 @@ NEEDED = (
     *(run_folder.HISTORY, METRICS, ANSWERS, run_folder.VERIFICATION, run_folder.MODEL),
 )
 """Files without which there is nothing to report."""
+FOR_LOOKS = (run_folder.RATE_CURVE, run_folder.LABEL_ERRORS, run_folder.HEAT_MAPS, run_folder.PICTURE_MAP)
+"""Files that a report can do without."""
 DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ModelError, ConfigError)
 
 
 def refuse_unfinished(run: Path) -> None:
-    """Raise ``ConfigError`` for a folder that no run left, or whose run is not done."""
+    """Raise ``ConfigError`` for a folder that no run left, or whose run is not done; ``DataError`` if it is damaged."""
     if (run / run_folder.FOLDS).is_file():
         raise ConfigError(
             f"{run} is a cross-validation; report one of its runs, in a folder within it, or "
@@ -55,10 +57,17 @@ def refuse_unfinished(run: Path) -> None:
             f"{run} is no run's folder: it has no {run_folder.STATUS}. Name the folder that a run was written to."
         )
     with _reading(run / run_folder.STATUS):
-        status = _json(run / run_folder.STATUS)["status"]
-    if status != "done":
+        facts = _json(run / run_folder.STATUS)
+        status = facts["status"]
+    if status == "done" and ("result" not in facts or facts.get("job") == "pretrain"):
         raise ConfigError(
-            f"{run} is not finished ({status}), so there is no result to report. Go on with: "
+            f"{run} is of a pretraining, an audit or a search for the learning rate, which have no report. Name the "
+            "folder of a run."
+        )
+    if status != "done":
+        told = "running, or killed" if status == "running" else status
+        raise ConfigError(
+            f"{run} is not finished ({told}), so there is no result to report. Go on with: "
             f"{run_folder.resuming_command(run)}"
         )
 
@@ -67,7 +76,7 @@ def read_records(run: Path, shares: tuple[str, ...], moved: Mapping[str, Path] =
     """Return the records of the run in the folder ``run``; ``shares`` are the metrics that are read in percent.
 
     ``moved`` are pictures by the sha256 of their content, for those that are not where they were. Raises
-    ``ConfigError`` naming what is missing or damaged.
+    ``ConfigError`` naming what is missing, ``DataError`` or, of the model, ``ModelError`` naming what is damaged.
     """
     missing = [name for name in NEEDED if not (run / name).is_file()]
     if missing:
@@ -87,8 +96,8 @@ def read_records(run: Path, shares: tuple[str, ...], moved: Mapping[str, Path] =
         labels=contract.labels,
         options=MappingProxyType(dict(_read(run / run_folder.CONFIG, read_file))),
         result=_read(run / run_folder.STATUS, _result),
-        data=_read(run / run_folder.DATA, _json),
-        metrics=_read(run / METRICS, _json),
+        data=_read(run / run_folder.DATA, partial(_json, keys=("refused", "ignored", "findings"))),
+        metrics=_read(run / METRICS, partial(_json, keys=("valid", "test"))),
         versions=_read(run / run_folder.VERSIONS, _json),
         shares=shares,
         history=_read(run / run_folder.HISTORY, _rows),
@@ -121,14 +130,34 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        raise ConfigError(
-            f"{path} is damaged ({' '.join(str(error).split()) or type(error).__name__}), and the run cannot be "
-            f"reported. Repeat it with: finetune run --config {shlex.quote(str(path.with_name(run_folder.CONFIG)))}"
-        ) from error
+        kind = ModelError if path.name == run_folder.MODEL else DataError
+        raise kind(f"{path} is damaged ({_cause(error)}), and the run cannot be reported. {_way_out(path)}") from error
 
 
-def _json(path: Path) -> Mapping[str, Any]:
-    return MappingProxyType(json.loads(path.read_bytes()))
+def _cause(error: BaseException) -> str:
+    """Return what is wrong with a file, in words of ours where the reader's are about code."""
+    if isinstance(error, KeyError):
+        return f"it does not say {error}"
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return "it is no JSON" if isinstance(error, json.JSONDecodeError) else "it is no text"
+    if isinstance(error, TypeError | AttributeError):
+        return "it is not made as runs write it"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _way_out(path: Path) -> str:
+    if path.name in FOR_LOOKS:
+        return "The report can do without it: remove it, and repeat the command."
+    if path.name == run_folder.CONFIG:
+        return "Put it back as it was, or train again."
+    return f"Repeat the run with: finetune run --config {shlex.quote(str(path.with_name(run_folder.CONFIG)))}"
+
+
+def _json(path: Path, keys: Sequence[str] = ()) -> Mapping[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    for key in keys:
+        found[key]
+    return MappingProxyType(found)
 
 
 def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
@@ -175,7 +204,11 @@ def _targets(rows: list[Mapping[str, str]], labels: tuple[str, ...], task: Task)
 def _answers(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return the answers, mapped from the file, so that as many as there are cost no memory."""
     with _reading(path):
-        answers: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            answers: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:  # numpy's advice would be to load it unsafely
+            raise ValueError("it is no array") from error
         if answers.shape != shape or answers.dtype != np.float32:
-            raise ValueError(f"{answers.dtype} {answers.shape} instead of float32 {shape}")
+            asked = f"split.csv and the model ask for float32 {shape}; one of them was changed"
+            raise ValueError(f"it holds {answers.dtype} {answers.shape}, and {asked}")
     return answers

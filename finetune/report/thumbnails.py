@@ -69,6 +69,10 @@ class Thumbnails(RunPictures):
         """Return why a picture cannot be shown; None where it can, and for one that was not asked for."""
         return self._problems.get(recorded(path))
 
+    def missing(self) -> tuple[str, ...]:
+        """Return the pictures that were asked for in vain until now, as ``split.csv`` names them."""
+        return tuple(self._problems)
+
     def _pixels(self, path: Path | str) -> image.Pixels | None:
         """Return what the network sees of a picture: uint8 (S, S, 3); it is kept, for it is asked for with its heat."""
         key = recorded(path)

@@ -210,6 +210,10 @@ class RunPictures:
         """Return why a picture cannot be shown, None where it can."""
         return "gone"
 
+    def missing(self) -> tuple[str, ...]:
+        """Return the pictures that were asked for in vain until now, as ``split.csv`` names them."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecords:

@@ -174,6 +174,9 @@ def test_a_run_that_is_not_done_is_refused(trained: Any, tmp_path: Path) -> None
     shutil.copytree(trained.run, tmp_path / "run")
     (tmp_path / "run" / "model.onnx").unlink()
 
+    with pytest.raises(ConfigError, match=r"run has no model\.onnx any more\. Put it back, or train again\."):
+        explain(tmp_path / "run", [one_picture(trained)], out=tmp_path / "out")
+    (tmp_path / "run" / "run.json").write_text('{"status": "interrupted"}')
     with pytest.raises(ConfigError, match=r"run has no model\.onnx: its run is not done\. Go on with it: finetune run"):
         explain(tmp_path / "run", [one_picture(trained)], out=tmp_path / "out")
 

@@ -27,6 +27,7 @@ from finetune.evaluation.paired import (
 from finetune.report.comparison.folders import LETTERS, names_of
 from finetune.report.comparison.matching import Matched, matched
 from finetune.report.reading import read_records
+from finetune.report.wording import few
 from finetune.types import RunRecords
 
 SEED = 42  # of the bootstrap: the same runs are compared to the same figures
@@ -113,8 +114,9 @@ class Comparison:
 def compare(folders: Sequence[Path], shares: tuple[str, ...], data: Path | None = None) -> Comparison:
     """Return the comparison of the runs in these folders, as ``runs_in`` gives them.
 
-    ``data`` is the folder where the pictures are now, if they moved. Raises ``ConfigError`` where records are missing
-    or damaged, and for other tasks or labels than the first's; ``DataError`` for ``data`` that is no folder.
+    ``data`` is the folder where the pictures are now, if they moved. Raises ``ConfigError`` where records are missing,
+    and for other tasks or labels than the first's; ``DataError`` where they are damaged, and for ``data`` that is no
+    folder.
     """
     moved = by_content(data) if data else {}
     records = [read_records(folder, shares, moved) for folder in folders]
@@ -142,7 +144,7 @@ def _refuse_other_task(first: ComparedRun, other: ComparedRun) -> None:
 
 def _only(one: RunRecords, two: RunRecords) -> str:
     more = [label for label in one.labels if label not in two.labels]
-    shown = ", ".join(f"'{label}'" for label in more[:3]) + (f" and {len(more) - 3} more" if len(more) > 3 else "")
+    shown = few([f"'{label}'" for label in more], 3)
     return f"only {one.run.name}: {shown or 'none'}"
 
 

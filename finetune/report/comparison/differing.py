@@ -13,7 +13,7 @@ from finetune.evaluation.mistakes import losses
 from finetune.report.comparison.comparing import Against, Comparison
 from finetune.report.comparison.matching import Matched
 from finetune.report.comparison.results import letters
-from finetune.report.sections.wording import UNDEFINED
+from finetune.report.wording import UNDEFINED, few
 from finetune.types import Block, Gallery, Paragraph, Picture, Table
 
 MOST_LABELS = 100
@@ -113,7 +113,7 @@ def _truth(found: Matched, at: int) -> str:
         return labels[int(target)]
     if found.first.task == "regression":
         return _values(labels, target)
-    return _few([label for label, shows in zip(labels, target, strict=True) if shows])
+    return few([label for label, shows in zip(labels, target, strict=True) if shows], MOST_ANSWERS) or "nothing"
 
 
 def _answer(found: Matched, run: int, at: int) -> str:
@@ -123,13 +123,11 @@ def _answer(found: Matched, run: int, at: int) -> str:
     if found.first.task == "regression":
         return _values(labels, answer)
     given = answer >= np.asarray(found.thresholds(run))
-    return _few([label for label, is_given in zip(labels, given, strict=True) if is_given])
+    return few([label for label, is_given in zip(labels, given, strict=True) if is_given], MOST_ANSWERS) or "nothing"
 
 
 def _values(labels: tuple[str, ...], values: NDArray[Any]) -> str:
-    return _few([f"{label} {value:.4g}" for label, value in zip(labels, values.tolist(), strict=True)])
-
-
-def _few(texts: list[str]) -> str:
-    more = f" and {len(texts) - MOST_ANSWERS} more" if len(texts) > MOST_ANSWERS else ""
-    return (", ".join(texts[:MOST_ANSWERS]) + more) or "nothing"
+    return (
+        few([f"{label} {value:.4g}" for label, value in zip(labels, values.tolist(), strict=True)], MOST_ANSWERS)
+        or "nothing"
+    )

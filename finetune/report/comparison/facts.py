@@ -12,7 +12,7 @@ from finetune.config import FIELDS
 from finetune.report.comparison.charts import Curve, compared_curves
 from finetune.report.comparison.comparing import ComparedRun, Comparison
 from finetune.report.comparison.results import letters
-from finetune.report.sections.wording import UNDEFINED, value_of
+from finetune.report.wording import UNDEFINED, value_of
 from finetune.types import Block, Figure, Paragraph, RunRecords, Table
 
 PLACES = ("out",)

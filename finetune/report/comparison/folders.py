@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from finetune import run_folder
-from finetune.errors import ConfigError
+from finetune.errors import ConfigError, DataError
 from finetune.report.reading import refuse_unfinished
 
 FEWEST, MOST = 2, 10
@@ -19,7 +19,7 @@ def runs_in(given: Sequence[Path]) -> list[Path]:
     """Return the runs' folders, resolved; a cross-validation stands for its folds.
 
     Raises ``ConfigError`` for what is no folder of a run that is done, for a run that is there twice, and for fewer or
-    more runs than can be compared.
+    more runs than can be compared; ``DataError`` for a damaged one.
     """
     runs = [run for folder in given for run in _expanded(folder)]
     for run in runs:
@@ -36,7 +36,6 @@ def _expanded(folder: Path) -> list[Path]:
     for run in runs:
         _refuse_what_is_no_folder(run)
         refuse_unfinished(run)
-        _refuse_pretraining(run)
     return [run.resolve() for run in runs]
 
 
@@ -45,13 +44,6 @@ def _refuse_what_is_no_folder(path: Path) -> None:
         raise ConfigError(f"{path} does not exist. Name the folder that a run was written to.")
     if not path.is_dir():
         raise ConfigError(f"{path} is a file. Name the folder that a run was written to.")
-
-
-def _refuse_pretraining(run: Path) -> None:
-    if json.loads((run / run_folder.STATUS).read_bytes()).get("job") == "pretrain":
-        raise ConfigError(
-            f"{run} is of a pretraining, which answers for no file to deploy. Name folders that 'finetune run' wrote."
-        )
 
 
 def _folds_in(folder: Path) -> list[Path]:
@@ -63,7 +55,7 @@ def _folds_in(folder: Path) -> list[Path]:
         folds = json.loads(path.read_bytes())["folds"]
         return [folder / Path(fold).name for fold in folds]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged. Name the folders of the folds, which are beside it.") from error
+        raise DataError(f"{path} is damaged. Name the folders of the folds, which are beside it.") from error
 
 
 def names_of(runs: Sequence[Path]) -> list[str]:

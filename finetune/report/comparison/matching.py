@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from finetune.data.targets import Targets
 from finetune.evaluation.decisions import Answers, Thresholds
 from finetune.evaluation.mistakes import right
+from finetune.report.answers import thresholds_of
 from finetune.types import RunRecords
 
 
@@ -45,10 +46,7 @@ class Matched:
 
     def thresholds(self, at: int) -> Thresholds:
         """Return what decides several labels, float64 (K,), of the first run (0) or the other (1); else None."""
-        if self.first.task != "multi-label":
-            return None
-        contract = (self.first, self.other)[at].contract
-        return np.array([contract.threshold_of(label) for label in self.first.labels])
+        return thresholds_of((self.first, self.other)[at], self.first.labels)
 
     def right(self, at: int) -> NDArray[np.bool_]:
         """Return which pictures the first run (0) or the other (1) is right about: bool (N,)."""

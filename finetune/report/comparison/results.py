@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from finetune.evaluation.paired import least_visible
 from finetune.report.comparison.comparing import Against, ComparedRun, Comparison, Paired
-from finetune.report.sections.wording import UNDEFINED, value_of
+from finetune.report.wording import UNDEFINED, value_of
 from finetune.types import Block, Paragraph, Table
 
 _LEAST_P = 1e-4

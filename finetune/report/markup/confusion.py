@@ -35,22 +35,28 @@ def confusion_markup(confusion: Confusion, title: str) -> str:
     labels = [confusion.labels[at] for at in chosen]
     counts = whole[np.ix_(chosen, chosen)]
     kinds = _kinds(counts, whole[chosen].sum(axis=1))
-    heads = "".join(f'<th scope="col"><span dir="auto">{breakable(label)}</span></th>' for label in labels)
     rows = "\n".join(map(_row, labels, counts.tolist(), kinds))
     name, orders = escaped(confusion.caption or title), escaped(as_json(_orders(tuple(labels), counts)))
-    on_paper = (
-        f'<p class="paper quiet">The matrix of {len(labels)} labels is too wide for paper; a screen shows it.</p>\n'
-    )
-    large = len(labels) > MOST_ON_PAPER
-    size = " large" if large else " small" if len(labels) <= FEW_LABELS else ""
+    size = " large" if len(labels) > MOST_ON_PAPER else " small" if len(labels) <= FEW_LABELS else ""
     tall = " tall" if len(labels) > TALL_ROWS else ""
     return (
         f'<p class="caption" dir="auto">{name}</p>\n<div class="matrix{size}">\n'
         f'<div class="scroll{tall}" role="region" tabindex="0" aria-label="{name}">\n'
-        f'<table data-orders="{orders}" aria-label="{name}">\n'
-        f'<thead><tr><th class="corner">is ↓ &nbsp; answered →</th>{heads}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n{on_paper if large else ''}</div>{_cut(len(labels), len(whole))}"
+        f'<table data-orders="{orders}" aria-label="{name}">\n{_head(labels)}\n'
+        f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
+        f"{_on_paper(len(labels))}</div>{_cut(len(labels), len(whole))}"
     )
+
+
+def _head(labels: Sequence[str]) -> str:
+    heads = "".join(f'<th scope="col"><span dir="auto">{breakable(label)}</span></th>' for label in labels)
+    return f'<thead><tr><th class="corner">is ↓ &nbsp; answered →</th>{heads}</tr></thead>'
+
+
+def _on_paper(labels: int) -> str:
+    if labels <= MOST_ON_PAPER:
+        return ""
+    return f'<p class="paper quiet">The matrix of {labels} labels is too wide for paper; a screen shows it.</p>\n'
 
 
 def _chosen(counts: Counts) -> list[int]:
@@ -105,10 +111,15 @@ def _orders(labels: tuple[str, ...], counts: Counts) -> dict[str, list[int]]:
     }
 
 
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """Return what names are sorted by: numbers in them count as numbers."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts if part]
+def _natural(name: str) -> list[tuple[bool, int, str, str]]:
+    """Return what names are sorted by: numbers in them count as numbers, however long they are."""
+    return [_part(part) for part in re.split(r"([0-9]+)", name.casefold()) if part]
+
+
+def _part(text: str) -> tuple[bool, int, str, str]:
+    """Return what a part of a name is sorted by; of two numbers without leading zeros the longer one is larger."""
+    stripped = text.lstrip("0") if text.isdecimal() else ""
+    return text.isdecimal(), len(stripped), stripped, text
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from finetune.report.sections.wording import UNDEFINED, value_of
+from finetune.report.wording import UNDEFINED, value_of
 from finetune.types import Block, Paragraph, RunRecords, Table, Verification
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from finetune.evaluation.reliability import Reliability, reliability, without_temperature
-from finetune.report.sections.finite import Finite, finite_of
+from finetune.report.answers import Finite, finite_of
 from finetune.types import Block, Figure, Paragraph, RunRecords, Table
 
 

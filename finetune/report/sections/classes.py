@@ -12,6 +12,7 @@ from finetune.data.findings import labels_of
 from finetune.data.leaks import NAMES
 from finetune.data.targets import example_of
 from finetune.report.album import Album, spread
+from finetune.report.wording import MOST_NAMED, few
 from finetune.types import Block, Gallery, Paragraph, Picture, RunRecords
 
 MOST_OF_A_LABEL = 5
@@ -29,7 +30,6 @@ VALUES_SIDE_PX = 128
 MOST_VALUES = 12
 STEPS = 9
 """Pictures from the lowest to the highest value."""
-MOST_NAMED = 20
 
 Pictures = dict[str, list[Picture]]
 
@@ -53,7 +53,12 @@ def classes(records: RunRecords) -> Iterator[Block]:
             f"Of {len(records.labels):,} labels the {len(labels)} with the lowest recall are shown, the worst first."
         )
     yield from _absent([label for label in labels if not pictures[label]])
-    are_many = len(labels) > FEW_LABELS
+    yield from _galleries(pictures, counts)
+
+
+def _galleries(pictures: Pictures, counts: _Counts) -> Iterator[Block]:
+    """Yield the pictures of each label that has any; of many labels, small ones side by side."""
+    are_many = len(pictures) > FEW_LABELS
     if are_many:
         yield Paragraph("Training pictures of each label, and how many pictures of it each part has.")
     for label, of in pictures.items():
@@ -94,7 +99,7 @@ def _sheets(album: Album, paths: dict[str, list[str]]) -> Pictures:
     found: Pictures = {label: [] for label in paths}
     for number in range(MOST_OF_A_LABEL):
         before = album.bytes
-        album.ahead(of[number] for of in picked.values() if number < len(of))
+        album.prefetch(of[number] for of in picked.values() if number < len(of))
         for label, of in picked.items():
             if number < len(of):
                 found[label].append(album.picture(of[number], f"A training picture of {label}"))
@@ -105,8 +110,7 @@ def _sheets(album: Album, paths: dict[str, list[str]]) -> Pictures:
 
 def _absent(labels: Sequence[str]) -> Iterator[Paragraph]:
     if labels:
-        more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
-        yield Paragraph(f"No training picture shows {', '.join(labels[:MOST_NAMED])}{more}.")
+        yield Paragraph(f"No training picture shows {few(labels, MOST_NAMED)}.")
 
 
 def _values(records: RunRecords) -> Iterator[Block]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from finetune.evaluation import mistakes
-from finetune.report.sections.finite import Finite, finite_of
-from finetune.report.sections.wording import counted
+from finetune.report.answers import Finite, finite_of
+from finetune.report.wording import counted
 from finetune.types import Block, Confusion, Paragraph, RunRecords, Table
 
 MOST_LABELS = 1000

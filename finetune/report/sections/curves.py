@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from finetune.report.sections.wording import UNDEFINED, counted, value_of
+from finetune.report.wording import UNDEFINED, counted, value_of
 from finetune.types import Block, Figure, Paragraph, RunRecords
 
 

@@ -22,7 +22,7 @@ from finetune.data.findings import (
 from finetune.data.leaks import NAMES
 from finetune.data.targets import example_of, text_of
 from finetune.data.units import common_root
-from finetune.report.album import Album, place_of
+from finetune.report.album import Album, with_folder
 from finetune.report.thumbnails import recorded
 from finetune.types import Block, Example, Gallery, LabelError, LabelErrors, Paragraph, Picture, RunRecords, Table, Task
 
@@ -61,7 +61,7 @@ def _label_errors(records: RunRecords, album: Album) -> Iterator[Block]:
     if not errors.found:
         yield Paragraph(f"No likely label error was found among {errors.pictures:,} pictures, {how}")
         return
-    number = f"{len(errors.found):,} were" if len(errors.found) > 1 else "1 was"
+    number = f"{errors.doubted:,} were" if errors.doubted > 1 else "1 was"
     yield Paragraph(f"Among {errors.pictures:,} pictures {number} listed as likely labelled wrong, {how}")
     yield Gallery(
         tuple(_label_error(error, records.task, album) for error in errors.found[:MOST_ERRORS]), _caption(errors)
@@ -74,8 +74,8 @@ def _label_errors(records: RunRecords, album: Album) -> Iterator[Block]:
 
 
 def _caption(errors: LabelErrors) -> str:
-    found = len(errors.found)
-    most = f"The {MOST_ERRORS} likeliest of {found:,} label errors" if found > MOST_ERRORS else "Likely label errors"
+    are_more = len(errors.found) > MOST_ERRORS
+    most = f"The {MOST_ERRORS} likeliest of {errors.doubted:,} label errors" if are_more else "Likely label errors"
     return f"{most}, the likeliest first"
 
 
@@ -83,7 +83,7 @@ def _label_error(error: LabelError, task: Task, album: Album) -> Picture:
     given, likely = _said(error.given, task), _said(error.likely, task)
     lines = (f"given {given}, {error.given_probability:.1%}", f"likely {likely}, {error.likely_probability:.1%}")
     part = NAMES.get(error.part, error.part)
-    where = f"{part} · {place_of(error.path)}"
+    where = f"{part} · {with_folder(error.path)}"
     return album.picture(error.path, f"A {part} picture: {', '.join(lines)}", (*lines, where))
 
 
@@ -146,11 +146,11 @@ class _Shown:
             return
         path = finding.pictures[0].path
         shows = " / ".join(dict.fromkeys(self._shows(example) for example in finding.pictures))
-        lines = (LISTED_TWICE[finding.kind], f"shows {shows}", place_of(path))
+        lines = (LISTED_TWICE[finding.kind], f"shows {shows}", with_folder(path))
         yield self._album.picture(path, f"{finding.kind}: {', '.join(lines)}", lines)
 
     def _picture(self, example: Example, finding: Finding) -> Picture:
-        where = " · ".join(filter(None, (self._part(example), place_of(example.path))))
+        where = " · ".join(filter(None, (self._part(example), with_folder(example.path))))
         lines = (*filter(None, (finding.detail, f"shows {self._shows(example)}")), where)
         alt = f"{finding.kind}: {', '.join(lines)}"
         if finding.kind == "unreadable":  # what never could be read is not missing

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.evaluation.decisions import reached
-from finetune.evaluation.mistakes import Pair, confused_pairs, losses
-from finetune.report.album import Album, place_of
+from finetune.evaluation.mistakes import Pair, confused_pairs, losses, right
+from finetune.report.album import Album, with_folder
+from finetune.report.answers import thresholds_of
+from finetune.report.wording import few
 from finetune.types import Block, Gallery, HeatMap, Paragraph, Picture, RunRecords, Task
 
 MOST_PAIRS = 12
@@ -71,7 +73,7 @@ def _shown(
     records: RunRecords, number: int, lines: tuple[str, ...], loss: float, heat_map: HeatMap | None, album: Album
 ) -> Picture:
     path = records.paths[number]
-    alt, last = f"A validation picture: {', '.join(lines)}", f"loss {loss:.3g} · {place_of(path)}"
+    alt, last = f"A validation picture: {', '.join(lines)}", f"loss {loss:.3g} · {with_folder(path)}"
     if heat_map is None:
         return album.picture(path, alt, (*lines, last))
     looked = f"bright: {'raised' if records.task == 'regression' else 'spoke for'} {records.labels[heat_map.label]}"
@@ -103,7 +105,7 @@ class _Taken:
     def __init__(self, records: RunRecords) -> None:
         self._records = records
         self._given = records.answers.argmax(axis=1)
-        self.wrong = int((self._given != records.targets).sum())
+        self.wrong = int((~right(records.task, records.answers, records.targets)).sum())
 
     def said(self, number: int) -> Iterator[str]:
         records, answer, truth = self._records, int(self._given[number]), int(self._records.targets[number])
@@ -157,11 +159,11 @@ class _Labelled:
 
     def __init__(self, records: RunRecords) -> None:
         self._records = records
-        thresholds = [records.contract.threshold_of(label) for label in records.labels]
+        thresholds = thresholds_of(records)
         given, shown = reached(records.answers, thresholds), records.targets > 0
         self._given, self._shown = given, shown
         self._missed, self._wrong = shown & ~given, given & ~shown
-        self.wrong = int((given != shown).any(axis=1).sum())
+        self.wrong = int((~right(records.task, records.answers, records.targets, thresholds)).sum())
 
     def said(self, number: int) -> Iterator[str]:
         yield f"shows {self._named(self._shown[number]) or 'none of the labels'}"
@@ -174,8 +176,7 @@ class _Labelled:
     def _named(self, which: NDArray[np.bool_], shares: NDArray[np.float32] | None = None) -> str:
         labels = np.flatnonzero(which).tolist()
         named = [self._records.labels[at] + ("" if shares is None else f" ({shares[at]:.1%})") for at in labels]
-        more = len(named) - MOST_NAMED
-        return ", ".join(named[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return few(named, MOST_NAMED)
 
     def galleries(self, album: Album) -> Iterator[Block]:
         if self.wrong:
@@ -204,9 +205,9 @@ class _Labelled:
 
     def _compared(self, label: int, album: Album) -> Iterator[Picture]:
         records, name = self._records, self._records.labels[label]
-        right = np.flatnonzero(self._shown[:, label] & self._given[:, label])
-        if len(right):
-            path = records.paths[right[records.answers[right, label].argmax()]]
+        rightly = np.flatnonzero(self._shown[:, label] & self._given[:, label])
+        if len(rightly):
+            path = records.paths[rightly[records.answers[rightly, label].argmax()]]
             yield album.picture(path, f"For comparison, a picture of {name}", (COMPARED, name))
 
 

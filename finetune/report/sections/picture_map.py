@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.evaluation.decisions import reached
-from finetune.evaluation.mistakes import losses
-from finetune.report.album import Album, place_of, spread
+from finetune.evaluation.mistakes import losses, right
+from finetune.report.album import Album, spread, with_folder
+from finetune.report.answers import thresholds_of
+from finetune.report.wording import few
 from finetune.types import Block, Place, Point, RunRecords
 from finetune.types import PictureMap as PictureMapBlock
 
@@ -52,7 +54,7 @@ def picture_map(records: RunRecords) -> Iterator[Block]:
     places = _chosen(records.places, wrong)
     groups = _groups(records, [place.picture for place in places])
     album = Album(records, next(side for most, side in SIDES_PX.items() if len(places) <= most), QUALITY)
-    album.ahead(records.paths[place.picture] for place in places)
+    album.prefetch(records.paths[place.picture] for place in places)
     points = [
         _point(records, place, group, bool(wrong[place.picture]), album)
         for place, group in zip(places, groups, strict=True)
@@ -66,11 +68,8 @@ def picture_map(records: RunRecords) -> Iterator[Block]:
 
 def _wrong(records: RunRecords) -> NDArray[np.bool_]:
     """Return which validation pictures stand out: (N,)."""
-    if records.task == "single-label":
-        return np.asarray(records.answers.argmax(axis=1) != records.targets)
-    if records.task == "multi-label":
-        thresholds = [records.contract.threshold_of(label) for label in records.labels]
-        return np.asarray((reached(records.answers, thresholds) != (records.targets > 0)).any(axis=1))
+    if records.task != "regression":
+        return ~right(records.task, records.answers, records.targets, thresholds_of(records))
     loss = losses(records.task, records.answers, records.targets)
     return np.asarray((loss >= np.quantile(loss, 1 - FAR_SHARE)) & (loss > 0))
 
@@ -87,7 +86,7 @@ def _chosen(places: Sequence[Place], wrong: NDArray[np.bool_]) -> list[Place]:
 def _point(records: RunRecords, place: Place, group: str, stands_out: bool, album: Album) -> Point:
     path = records.paths[place.picture]
     lines = tuple(_LINES[records.task](records, place.picture))
-    picture = album.picture(path, f"A validation picture: {', '.join(lines)}", (*lines, place_of(path)))
+    picture = album.picture(path, f"A validation picture: {', '.join(lines)}", (*lines, with_folder(path)))
     return Point(x=place.x, y=place.y, group=group, picture=picture, stands_out=stands_out)
 
 
@@ -124,16 +123,11 @@ def _label(records: RunRecords, number: int) -> Iterator[str]:
 
 def _several(records: RunRecords, number: int) -> Iterator[str]:
     answers = records.answers[number]
-    thresholds = [records.contract.threshold_of(label) for label in records.labels]
-    given = np.flatnonzero(reached(answers, thresholds)).tolist()
+    given = np.flatnonzero(reached(answers, thresholds_of(records))).tolist()
     shown = [records.labels[at] for at in np.flatnonzero(records.targets[number]).tolist()]
-    yield f"shows {_few(shown)}"
-    yield f"answered {_few([f'{records.labels[at]}, {answers[at]:.1%}' for at in given])}"
-
-
-def _few(texts: Sequence[str]) -> str:
-    more = len(texts) - MOST_NAMED
-    return (", ".join(texts[:MOST_NAMED]) or "no label") + (f" and {more} more" if more > 0 else "")
+    answered = [f"{records.labels[at]}, {answers[at]:.1%}" for at in given]
+    yield f"shows {few(shown, MOST_NAMED) or 'no label'}"
+    yield f"answered {few(answered, MOST_NAMED) or 'no label'}"
 
 
 def _numbers(records: RunRecords, number: int) -> Iterator[str]:

@@ -7,12 +7,11 @@ from typing import Any
 
 from finetune.evaluation.intervals import RANKINGS
 from finetune.evaluation.metrics import BUILT_IN, score
+from finetune.report.against import constant_of
 from finetune.report.reading import METRICS
-from finetune.report.sections.against import constant_of
-from finetune.report.sections.wording import UNDEFINED, named, value_of
+from finetune.report.wording import PARTS, UNDEFINED, named, value_of
 from finetune.types import Block, Paragraph, RunRecords, Table
 
-PARTS = {"valid": "validation", "test": "test"}
 MOST_LABELS = 100
 """Of a table; where there are more, those with the lowest scores are what one looks for."""
 NOTHING = "looks at no picture"

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from finetune.evaluation.baselines import Baseline
-from finetune.report.sections.against import compared, constant_named, constant_of, standing
-from finetune.report.sections.wording import counted, interval_of, value_of
+from finetune.report.against import compared, constant_named, constant_of, standing
+from finetune.report.wording import counted, interval_of, value_of
 from finetune.types import Block, Paragraph, RunRecords, Table
 
 LABELS = {"single-label": "class", "multi-label": "label", "regression": "value"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.report.sections.finite import Finite, finite_of
+from finetune.report.answers import Finite, finite_of
 from finetune.types import Block, Figure, Paragraph, RunRecords, Table
 
 MOST_DRAWN = 6

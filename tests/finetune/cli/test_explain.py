@@ -35,6 +35,6 @@ def test_json_is_one_list(cli: Any, trained: Any, tmp_path: Any) -> None:
 
 
 def test_refusals_are_one_line_with_the_status_of_their_kind(cli: Any, trained: Any, tmp_path: Any) -> None:
-    assert "There is no picture to explain." in refusal(cli("explain", trained.run), 3)
+    assert "There is no picture to explain." in refusal(cli("explain", trained.run), 2)
     assert "cannot be read" in refusal(cli("explain", trained.run, tmp_path / "missing.jpg"), 3)
     assert "cannot be read" in refusal(cli("explain", tmp_path / "model.onnx", "x.jpg"), 4)

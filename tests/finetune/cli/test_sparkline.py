@@ -72,7 +72,7 @@ def test_a_curve_that_is_full_goes_on_with_the_means_of_neighbours(
     assert (len(curve.points), curve.points[0], curve.points[-1]) == (points, first, last)
 
 
-@given(values=some.lists(NUMBERS, min_size=2 * LONGEST + 1, max_size=200), gap=some.sampled_from([math.nan, math.inf]))
+@given(values=some.lists(NUMBERS, min_size=LONGEST, max_size=100), gap=some.sampled_from([math.nan, math.inf]))
 def test_a_value_that_is_no_number_leaves_no_gap_in_a_point_that_stands_for_others_too(
     values: list[float], gap: float
 ) -> None:

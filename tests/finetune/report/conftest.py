@@ -44,8 +44,8 @@ def model_of(labels: Sequence[str]) -> bytes:
 
 def result_of(folder: Path, labels: int) -> RunResult:
     return run_files.result_of(
-        folder,
-        **{"value": 0.5, "valid_images": 8, "interval": (0.21, 0.79), "labels": labels, "dataset": DATA},
+        *(folder, 0.5, 8),
+        **{"interval": (0.21, 0.79), "labels": labels, "dataset": DATA},
         **{"verdict": "The probe is kept.", "reasons": ("Few pictures.",), "notes": ("A note.",)},
         **{"train_images": 8, "seconds": {"total": 3.0}},
     )
@@ -75,7 +75,7 @@ def run_of(tmp_path: Path) -> Callable[..., Path]:
         metrics = {"values": {"accuracy": 0.5, "log-loss": 0.7}, "labels": each, "coverage": None, "precision": None}
         contents = {
             "run.json": {"status": "done", "result": asdict(result_of(folder, len(labels)))},
-            "data.json": {"refused": [], "ignored": []},
+            "data.json": {"refused": [], "ignored": [], "findings": []},
             "metrics.json": {"valid": metrics, "test": None},
             "versions.json": {"python": "3.11", "plugins": {}},
             "verification.json": [asdict(verified())],

@@ -43,7 +43,9 @@ def drawn_data(name: str, train_images: int, valid_images: int) -> DatasetOrigin
     )
 
 
-def result_of(folder: Path, value: float, valid_images: int, task: Task = "single-label", **changes: Any) -> RunResult:
+def result_of(
+    folder: Path, value: float, valid_images: int, task: Task = "single-label", /, **changes: Any
+) -> RunResult:
     """Return what a run came to, with these ``changes``."""
     metric, is_values = HEADLINE[task], task == "regression"
     made = RunResult(

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from finetune.charts import Rung, standings
 from finetune.plugins import load_plugins
 from finetune.report.asking import Asked, ask
 from finetune.report.rendering import page
 from finetune.report.sections.classes import classes
 from finetune.report.sections.confusion import confusion
 from finetune.report.sections.mistakes import mistakes
-from finetune.report.sections.standing import Rung, standings
 
 from .sections.drawn_run import drawn, records_of
 from .test_in_a_browser import CUT, FLAGS

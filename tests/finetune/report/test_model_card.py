@@ -224,11 +224,12 @@ def test_it_is_held_against_an_answer_that_looks_at_no_picture() -> None:
 @pytest.mark.parametrize(
     ("weights", "data", "said"),
     [
-        ("BSD-3-Clause", "unknown", {"license": "bsd-3-clause"}),
+        ("BSD-3-Clause", "unknown", {"license": "unknown"}),
         ("Apache-2.0", "apache-2.0", {"license": "apache-2.0"}),
         ("MIT", "CC-BY-NC-4.0", {"license": "other", "license_name": "weights-mit-data-cc-by-nc-4.0"}),
-        ("Our Own! (v2)", "", {"license": "other", "license_name": "our-own-v2"}),
-        ("甲", "", {"license": "other", "license_name": "see-provenance"}),
+        ("Our Own! (v2)", "our own! (V2)", {"license": "other", "license_name": "our-own-v2"}),
+        ("MIT", "", {"license": "unknown"}),
+        ("甲", "甲", {"license": "other", "license_name": "see-provenance"}),
         ("unknown", "CC0-1.0", {"license": "unknown"}),
         ("unknown", "unknown", {"license": "unknown"}),
     ],

@@ -200,6 +200,13 @@ def test_a_matrix_says_every_count_and_where_it_was_right() -> None:
     assert found.texts["span"].count(CHINESE) == 2
 
 
+def test_numbers_in_names_count_as_numbers_however_long_they_are() -> None:
+    names = ("a1" + "0" * 5000, "a9" * 2, "a" + "9" * 5000, "a010", "a9")
+    orders = table_of(page_of(Confusion(names, ((1,) * 5,) * 5)))
+
+    assert orders["by name"] == [4, 1, 3, 2, 0]
+
+
 def test_a_matrix_offers_orders_that_hold_every_label_once() -> None:
     counts = ((9, 0, 5, 0), (0, 9, 0, 1), (5, 0, 9, 0), (0, 1, 0, 9))
     orders = table_of(page_of(Confusion(("b 10", "b 9", "a", "c"), counts)))

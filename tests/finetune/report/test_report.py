@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.errors import ConfigError
+from finetune.errors import ConfigError, DataError, ModelError
 from finetune.report import make_again
-from finetune.report.reading import NEEDED, read_records
+from finetune.report.reading import FOR_LOOKS, NEEDED, read_records
 
 from .conftest import EACH, HOSTILE, LABELS
 from .document import Document
@@ -26,7 +27,12 @@ TITLES = [
 """Of a run whose pictures are not there, and that found nothing out beyond what is needed."""
 
 
-def report_of(run: Path, note: Callable[[str], None] = pytest.fail) -> Document:
+def of_absent_pictures(text: str) -> None:
+    """Take a note that pictures are missing, as those of our runs are, and no other."""
+    assert re.match(r"The report goes without \d+ pictures that are not as they were, ", text), text
+
+
+def report_of(run: Path, note: Callable[[str], None] = of_absent_pictures) -> Document:
     return Document(make_again(run, note).read_text(encoding="utf-8"))
 
 
@@ -110,7 +116,7 @@ def test_a_section_that_goes_wrong_leaves_a_word_in_its_place_and_a_note(does: s
     (problem,) = [text for text in found.texts["p"] if text.startswith("This section is missing. ")]
     assert WRONG[does] in problem
     assert found.texts["h2"] == [*TITLES, "More <of> it"]
-    (note,) = said
+    (note,) = (text for text in said if "pictures that are not" not in text)
     assert note.startswith("The report goes without the section 'more': ")
     if "MemoryError" not in does:
         assert "(finetune_more 1.2)" in note
@@ -164,7 +170,7 @@ def test_a_run_that_is_not_done_is_refused_with_how_to_go_on(status: str, run_of
     run = run_of()
     (run / "run.json").write_text(json.dumps({"status": status}))
 
-    with pytest.raises(ConfigError, match=rf"is not finished \({status}\).* Go on with: finetune run --resume"):
+    with pytest.raises(ConfigError, match=rf"is not finished \({status}.*\).* Go on with: finetune run --resume"):
         make_again(run, pytest.fail)
 
 
@@ -183,17 +189,71 @@ def test_what_is_damaged_is_named(name: str, run_of: Any) -> None:
     run = run_of()
     (run / name).write_bytes(b"\xff\xfe[")
 
-    with pytest.raises(ConfigError, match=rf"/{name} is damaged \(.+\), and the run cannot be reported\. Repeat "):
+    error = ModelError if name == "model.onnx" else DataError
+    way_out = "Put it back" if name == "config.toml" else "Repeat the run with: finetune run --config "
+    with pytest.raises(error, match=rf"/{name} is damaged \(.+\), and the run cannot be reported\. {way_out}"):
         make_again(run, pytest.fail)
     assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "cause"),
+    [
+        ("metrics.json", '{"x": 1}', "it does not say 'valid'"),
+        ("data.json", '{"refused": []}', "it does not say 'ignored'"),
+        ("verification.json", "[1]", "it is not made as runs write it"),
+        ("split.csv", "part,label,path\nvalid,ant,a.png\n", "it does not say 'sha256'"),
+        ("answers.npy", "none", "it is no array"),
+    ],
+)
+def test_what_is_no_record_of_a_run_is_named_in_words(name: str, content: str, cause: str, run_of: Any) -> None:
+    run = run_of()
+    (run / name).write_text(content)
+
+    with pytest.raises(DataError, match=re.escape(f"/{name} is damaged ({cause}), and the run cannot be reported.")):
+        make_again(run, pytest.fail)
+
+
+@pytest.mark.parametrize("name", FOR_LOOKS)
+def test_what_a_report_can_do_without_is_told_to_be_removed(name: str, run_of: Any) -> None:
+    run = run_of()
+    (run / name).write_text("{}" if "find" in name or "errors" in name else "[{}]")
+
+    with pytest.raises(DataError, match=rf"/{name} is damaged .*The report can do without it: remove it, and repeat"):
+        make_again(run, pytest.fail)
+
+
+def test_a_job_that_has_no_report_is_told_apart_from_a_damaged_run(run_of: Any) -> None:
+    run = run_of()
+    (run / "run.json").write_text(json.dumps({"status": "done", "job": "pretrain", "result": {}}))
+
+    with pytest.raises(ConfigError, match="is of a pretraining, an audit or a search for the learning rate, which"):
+        make_again(run, pytest.fail)
 
 
 def test_answers_of_other_pictures_are_refused(run_of: Any) -> None:
     run = run_of()
     np.save(run / "answers.npy", np.zeros((3, 4), np.float32))
 
-    with pytest.raises(ConfigError, match=r"answers\.npy is damaged \(float32 \(3, 4\) instead of float32 \(8, 4\)\)"):
+    told = r"answers\.npy is damaged \(it holds float32 \(3, 4\), and split\.csv and the model ask for float32 \(8, 4\)"
+    with pytest.raises(DataError, match=told):
         make_again(run, pytest.fail)
+
+
+def test_pictures_that_are_not_there_are_told_and_others_in_their_place_refused(run_of: Any, tmp_path: Path) -> None:
+    run = run_of()
+    said: list[str] = []
+    make_again(run, said.append)
+    page = (run / "report.html").read_bytes()
+    (other := tmp_path / "other").mkdir()
+    (other / "a.png").write_bytes(b"no picture of this run")
+
+    assert [
+        note for note in said if re.match(r"The report goes without \d+ pictures that are not as they were, ", note)
+    ]
+    with pytest.raises(DataError, match=r"^--data .*other holds none of the pictures of .*Name the folder where they"):
+        make_again(run, pytest.fail, other)
+    assert (run / "report.html").read_bytes() == page
 
 
 def test_the_command_prints_the_path_and_loads_no_torch(run_of: Any) -> None:

@@ -64,7 +64,7 @@ def write_run(
     facts = {"job": "run", "status": "done", "result": asdict(result_of(folder, value, len(pictures), task, **changes))}
     contents = {
         "run.json": facts,
-        "data.json": {"refused": [], "ignored": []},
+        "data.json": {"refused": [], "ignored": [], "findings": []},
         "metrics.json": {"valid": {"values": {HEADLINE[task]: value}, "labels": each}, "test": None},
         "versions.json": {"python": "3.11", "plugins": {"backbone": f"{backbone} 1.0"}},
         "verification.json": [asdict(verified(len(pictures), seconds=0.5))],

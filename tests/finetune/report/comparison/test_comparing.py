@@ -239,14 +239,16 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
         tmp_path / "none": "none does not exist. Name the folder that a run was written to.",
         run / "run.json": "run.json is a file. Name the folder that a run was written to.",
         tmp_path / "empty": "empty is no run's folder: it has no run.json.",
-        pretraining: "is of a pretraining, which answers for no file to deploy. Name folders that",
+        pretraining: "p is of a pretraining",
         stopped: "is not finished (interrupted), so there is no result to report. Go on with: finetune run --resume",
         begun: "b is not finished (interrupted), so there is no result to report. Go on with: finetune run --resume",
-        listed: "run.json is damaged",
-        broken: "folds.json is damaged. Name the folders of the folds, which are beside it.",
         run: "a is named twice. Name each run once.",
     }
     assert [path.name for path, text in texts.items() if text not in refused(run, path)] == []
+    assert "run.json is damaged" in refused(run, listed, error=DataError)
+    assert refused(run, broken, error=DataError).endswith(
+        "folds.json is damaged. Name the folders of the folds, which are beside it."
+    )
 
 
 def test_fewer_than_two_runs_and_more_than_ten_are_refused(tmp_path: Path) -> None:
@@ -261,12 +263,12 @@ def test_fewer_than_two_runs_and_more_than_ten_are_refused(tmp_path: Path) -> No
 def test_damaged_records_are_refused_with_their_file(tmp_path: Path) -> None:
     run, other = insects(tmp_path / "a"), insects(tmp_path / "b")
     (other / "answers.npy").write_bytes(b"none")
-    assert f"{other / 'answers.npy'} is damaged (" in refused(run, other)
+    assert f"{other / 'answers.npy'} is damaged (" in refused(run, other, error=DataError)
     (other / "answers.npy").unlink()
     assert refused(run, other).startswith(f"{other} cannot be reported: it has no answers.npy.")
     unknown = insects(tmp_path / "c")
     (unknown / "split.csv").write_text((unknown / "split.csv").read_text().replace("sha256", "sha1"))
-    assert "split.csv is damaged ('sha256')" in refused(run, unknown)
+    assert "split.csv is damaged (" in refused(run, unknown, error=DataError)
 
 
 def test_other_tasks_and_other_labels_are_refused_with_both_runs(tmp_path: Path) -> None:

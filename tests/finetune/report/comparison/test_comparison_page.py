@@ -284,14 +284,14 @@ def test_the_page_of_a_cross_validation_is_in_its_folder(tmp_path: Path) -> None
 
 def test_damage_that_one_section_meets_leaves_a_word_in_its_place(tmp_path: Path) -> None:
     runs = [insects(tmp_path / name) for name in "ab"]
-    (runs[1] / "metrics.json").write_text("{}")
+    (runs[1] / "metrics.json").write_text('{"valid": {"coverage": null}, "test": null}')
     said: list[str] = []
 
     path, _ = make_comparison(runs, said.append)
 
     assert said == [
-        f"The comparison goes without the section '{title}'. A run's records are damaged: 'valid'"
-        for title in ("Classes", "Scores")
+        f"The comparison goes without the section '{title}'. A run's records are damaged: '{missing}'"
+        for title, missing in (("Classes", "labels"), ("Scores", "values"))
     ]
     assert path.read_text(encoding="utf-8").count("records are damaged") == 2
 

@@ -45,7 +45,9 @@ def tables(found: RunRecords) -> list[Table]:
 
 
 def test_a_likely_label_error_is_shown_with_both_labels_and_how_it_was_found(rows: list[dict[str, str]]) -> None:
-    errors = LabelErrors(pictures=3, method="Each picture was judged without itself.", found=(error(rows[0]),))
+    errors = LabelErrors(
+        pictures=3, doubted=1, method="Each picture was judged without itself.", found=(error(rows[0]),)
+    )
 
     how, then = paragraphs(blocks := list(data_faults(records(rows, label_errors=errors))))
 
@@ -60,17 +62,18 @@ def test_a_likely_label_error_is_shown_with_both_labels_and_how_it_was_found(row
 
 
 def test_that_no_label_is_likely_wrong_is_said(rows: list[dict[str, str]]) -> None:
-    errors = LabelErrors(pictures=12_345, method="By folds.", found=())
+    errors = LabelErrors(pictures=12_345, doubted=0, method="By folds.", found=())
     assert paragraphs(data_faults(records(rows, label_errors=errors))) == [
         "No likely label error was found among 12,345 pictures, by confident learning (Northcutt, Jiang and Chuang "
         "2021). By folds."
     ]
 
 
-def test_of_many_label_errors_the_likeliest_are_shown_and_counted(rows: list[dict[str, str]]) -> None:
-    errors = LabelErrors(pictures=500, method="By folds.", found=(error(rows[0]),) * 100)
+def test_of_many_label_errors_the_likeliest_are_shown_and_all_are_counted(rows: list[dict[str, str]]) -> None:
+    errors = LabelErrors(pictures=5000, doubted=1300, method="By folds.", found=(error(rows[0]),) * 100)
     blocks = list(data_faults(records(rows, label_errors=errors)))
-    assert captions(blocks) == [f"The {MOST_ERRORS} likeliest of 100 label errors, the likeliest first"]
+    assert paragraphs(blocks)[0].startswith("Among 5,000 pictures 1,300 were listed as likely labelled wrong")
+    assert captions(blocks) == [f"The {MOST_ERRORS} likeliest of 1,300 label errors, the likeliest first"]
     assert len(pictures(blocks)) == MOST_ERRORS
 
 
@@ -152,7 +155,7 @@ def test_where_the_run_wrote_down_only_the_first_findings_the_count_says_so(rows
 def test_several_labels_are_said_as_people_say_them(tmp_path: Path) -> None:
     rows = drawn(tmp_path, ["a|b", ""], "train")
     wrong = LabelError(path=rows[0]["path"], part="train", given="a|b", likely="", **SURE)
-    errors = LabelErrors(pictures=2, method="By folds.", found=(wrong,))
+    errors = LabelErrors(pictures=2, doubted=1, method="By folds.", found=(wrong,))
     data = {"findings": [finding("near-duplicate", *rows)]}
     several = {"task": "multi-label", "label_errors": errors, "data": data}
     blocks = list(data_faults(records_of(rows, ("a", "b"), np.zeros((0, 2)), np.zeros((0, 2)), **several)))

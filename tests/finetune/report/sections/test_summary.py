@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finetune.report.sections import against
+from finetune.report import against
 from finetune.report.sections.summary import summary
 
 from .conftest import Made, said, table

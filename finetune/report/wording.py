@@ -1,4 +1,4 @@
-"""How numbers are put in words: values of metrics, their intervals and differences, and names where there are many."""
+"""How a report puts things in words: values of metrics, their intervals and differences, names where there are many."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from finetune.evaluation.catalogue import shown
 from finetune.types import RunRecords
 
 UNDEFINED = "–"
+"""What stands where there is no number, or no text."""
+PARTS = {"valid": "validation", "test": "test"}
+"""The parts that the model is scored on, as people call them."""
 MOST_NAMED = 20
 """Names in a sentence; a data set may have thousands."""
 
@@ -33,8 +36,13 @@ def difference_of(records: RunRecords, metric: str, difference: float) -> str:
 
 def named(names: Sequence[str]) -> str:
     """Return names in quotation marks, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(f"'{name}'" for name in names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return few([f"'{name}'" for name in names], MOST_NAMED)
+
+
+def few(texts: Sequence[str], most: int) -> str:
+    """Return the first texts, ``most`` of them, and how many more there are; nothing of none."""
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def counted(number: int, noun: str = "picture") -> str:

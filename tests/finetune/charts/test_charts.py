@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
-from finetune.charts import DARK, LIGHT, Drawing, fit, learning_curve, rate_curve, reliability_diagram
+from finetune.charts import DARK, LIGHT, Drawing, Rung, fit, learning_curve, rate_curve, reliability_diagram, standings
 from finetune.evaluation.reliability import Reliability
 from finetune.types.results import RateCurve
 
@@ -46,7 +46,9 @@ def bins(counts: Sequence[int], right: Sequence[float]) -> Reliability:
 
 
 FOUND = RateCurve(rates=(1e-4, 1e-3, 1e-2, 1e-1), losses=(1.0, 0.5, 0.4, NAN), suggestion=1e-3)
+RUNGS = [Rung("the model", 0.93, (0.9, 0.95), is_model=True), Rung("without looking", 0.5)]
 CHARTS = {
+    "standings": standings(RUNGS, "accuracy", is_share=True),
     "learning curve": learning_curve(epochs([0.5, 0.75]), "accuracy", True, kept=1),
     "rate curve": rate_curve(FOUND, 0.01),
     "reliability": reliability_diagram(bins([1, 0, 9], [0, 0, 1]), bins([0, 5, 5], [0, 0.5, 1])),
@@ -65,6 +67,14 @@ def test_every_chart_is_sharp_and_has_the_paper_of_its_page(name: str) -> None:
         assert picture.width == 1100
         assert [pixels[y, x].tolist() for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1))] == [paper] * 4
         assert 0.005 < (pixels != paper).any(axis=2).mean() < 0.5
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_dark_chart_is_the_same_whether_it_lays_itself_out_or_as_the_light_one_was(name: str) -> None:
+    alone, after = Drawing(CHARTS[name].draw), Drawing(CHARTS[name].draw)
+
+    assert after.light != alone.dark
+    assert after.dark == alone.dark
 
 
 # ── learning curves ─────────────────────────────────────────────────────────────────────────────────

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from finetune.data.targets import example_of, targets_of
-from finetune.evaluation.baselines import Baseline, baseline
-from finetune.report.sections.wording import difference_of, value_of
-from finetune.types import Block, Figure, Paragraph, RunRecords, Table
+from finetune.evaluation.baselines import Baseline, baseline, constant_answer
+from finetune.evaluation.decisions import Answers
+from finetune.report.wording import difference_of, value_of
+from finetune.types import Block, Figure, Paragraph, RunRecords, Table, Task
 
 NOTHING = "without looking"
 """What the answer that looks at no picture is called in a drawing, which has no letters for every label."""
@@ -21,12 +23,17 @@ PROBES = ("frozen", "logreg", "svm")
 
 def constant_of(records: RunRecords) -> Baseline | None:
     """Return the answer that the training pictures alone suggest; None without pictures to learn from or to answer."""
-    rows = [row for row in records.split if row["part"] == "train"]
-    if not rows or not len(records.targets):
+    shown = tuple(row["label"] for row in records.split if row["part"] == "train")
+    if not shown or not len(records.targets):
         return None
-    examples = [example_of(Path(row["path"]), row["label"], records.task) for row in rows]
-    targets = targets_of(examples, records.labels, records.task)
-    return baseline(records.task, targets, records.targets, len(records.labels))
+    return baseline(records.task, _learned(records.task, records.labels, shown), records.targets)
+
+
+@lru_cache(maxsize=1)  # sections and card of a run all ask, and there may be a million rows to read
+def _learned(task: Task, labels: tuple[str, ...], shown: tuple[str, ...]) -> Answers:
+    """Return the constant answer, (K,), after pictures that show this, in the words of ``split.csv``."""
+    examples = [example_of(Path(), text, task) for text in shown]
+    return constant_answer(task, targets_of(examples, labels, task), len(labels))
 
 
 def constant_named(records: RunRecords, found: Baseline) -> str:
@@ -60,7 +67,7 @@ def compared(records: RunRecords, found: Baseline | None) -> Iterator[Block]:
 
 def standing(records: RunRecords, found: Baseline | None) -> Iterator[Block]:
     """Draw the model's score with its interval above what else there was; nothing where there is nothing else."""
-    from finetune.report.sections.standing import Rung, standings
+    from finetune.charts import Rung, standings
 
     result = records.result
     rungs = [Rung("the model", result.value, result.interval, is_model=True)]
