@@ -149,6 +149,8 @@ def _named(name: Path, folder: Path) -> PastRun:
     path = path.resolve()
     run = read_run(path, path.parent) if (path / run_folder.STATUS).is_file() else None
     if run is None:
+        if path.is_dir():
+            raise ConfigError(f"{name} is no run's folder; for the runs that are in it, say --folder {name}.")
         raise ConfigError(f"{name} is no run's folder. See 'finetune runs {shlex.quote(str(folder))}' for those.")
     if run.status == "damaged":
         raise ConfigError(f"{name}: {run.note}; no run is removed that cannot be told from others. Delete it yourself.")

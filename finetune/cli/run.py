@@ -112,7 +112,9 @@ def _rows_of_run(result: RunResult) -> list[tuple[str, ...]]:
 
 def _calibration(result: RunResult) -> str:
     errors = f"expected error {result.ece_before:.3f} without, {result.ece_after:.3f} with it, on what it was fitted to"
-    return f"temperature {result.temperature:.2f}: {errors}"
+    # The temperature is the one with the lowest log loss, and few pictures may show it otherwise.
+    worse = result.ece_before is not None and result.ece_after is not None and result.ece_after > result.ece_before
+    return f"temperature {result.temperature:.2f}: {errors}{' (by their log loss)' * worse}"
 
 
 def _exported(result: RunResult, shares: Collection[str]) -> str:
