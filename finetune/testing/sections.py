@@ -42,7 +42,7 @@ class SectionSubject:
         """Return the folder of a finished run of a task."""
         copy = self.folder / task
         if not copy.exists():
-            shutil.copytree(run_of(task), copy)
+            shutil.copytree(runs()[task], copy)
         return copy
 
     def ask(self, task: str) -> tuple[Asked | None, RunRecords]:
@@ -53,20 +53,19 @@ class SectionSubject:
 
 
 @cache
-def run_of(task: str) -> Path:
-    """Return the folder of a real run of seconds; one for each task and process."""
+def runs() -> dict[str, Path]:
+    """Return the folder of a real run of seconds for each task, made in a process of their own."""
     folder = new_folder()
     told = processes.ask(
         "finetune.testing.tiny",
         str(folder),
-        task,
         limit_s=_LIMIT_S,
         environment={"XDG_CACHE_HOME": str(folder / "cache"), "FINETUNE_DISABLE_PLUGINS": "1"},
     )
     if told.answer is None:
         last = (told.stderr.strip().splitlines() or [told.ending])[-1]
         raise NotChecked(f"a run to try it with came to nothing: {last}")
-    return Path(told.answer["run"])
+    return {task: Path(run) for task, run in told.answer.items()}
 
 
 def _builds_blocks(subject: SectionSubject) -> None:
@@ -87,7 +86,7 @@ def _is_the_same_again(subject: SectionSubject) -> None:
 def _changes_nothing(subject: SectionSubject) -> None:
     for task in _TASKS:
         subject.ask(task)
-        before, after = _contents(run_of(task)), _contents(subject.run(task))
+        before, after = _contents(runs()[task]), _contents(subject.run(task))
         if changed := [name for name in {**before, **after} if before.get(name) != after.get(name)]:
             raise Broken(f"that it changes {changed[0]}")
 

@@ -1,4 +1,4 @@
-"""``python -m finetune.testing.tiny FOLDER TASK``: a real run of seconds, whose records sections are tried with."""
+"""``python -m finetune.testing.tiny FOLDER``: a real run of seconds for each task, to try sections with."""
 
 from __future__ import annotations
 
@@ -43,16 +43,17 @@ def write_pictures(root: Path) -> Path:
     return root
 
 
-def main(folder: Path, task: str) -> None:
-    """Train on pictures in the folder, as the task says, and tell where the run's folder is."""
+def main(folder: Path) -> None:
+    """Train on pictures in the folder, once for each task, and tell where the runs' folders are."""
     from finetune import run
 
     pictures = write_pictures(folder / "pictures")
-    options = OPTIONS
-    if task in _COLUMNS:
-        pictures, options = pictures / "pictures.csv", {**OPTIONS, "label_col": _COLUMNS[task], "task": task}
-    tell({"run": str(run(data=pictures, out=folder / "runs", **options).run)})
+    runs = {"single-label": run(data=pictures, out=folder / "runs", **OPTIONS)}
+    for task, columns in _COLUMNS.items():
+        options = {**OPTIONS, "label_col": columns, "task": task}
+        runs[task] = run(data=pictures / "pictures.csv", out=folder / "runs", **options)
+    tell({task: str(result.run) for task, result in runs.items()})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]))
