@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from finetune.report.sections.confusion import confusion
 from finetune.report.sections.mistakes import mistakes
 
 from .sections.drawn_run import drawn, records_of
-from .test_in_a_browser import CUT, FLAGS
+from .test_in_a_browser import CUT
 
 ALL = (
     "Summary",
@@ -43,19 +41,6 @@ CHINESE = "中文类别名称很长很长用来测试表头和图例是否会在
 ARABIC = "اسم عربي طويل جدا لاختبار رؤوس الأعمدة"
 NAMES = tuple(f"{(CHINESE if at % 2 else ARABIC)[:36]:_<36} {at:03}" for at in range(120))
 EACH = "all => all.map(each => each.naturalWidth)"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium; it ends with the module."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not here: install it to test the report in a browser")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 class Opened:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from finetune.types import Paragraph, Table
 
 from .blocks import ALL, ARABIC, COUNTS, NAMES, SCRIPT
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 WIDE = (Table(tuple(f"column {n}" for n in range(40)), (("x" * 200,) * 40,), "Wide"), Paragraph("y" * 500))
 SECTIONS = [
     *(Asked(name=type(block).__name__.lower(), title=f"A {type(block).__name__}", blocks=(block,)) for block in ALL),
@@ -28,19 +26,6 @@ MATRIX = """table => Object.fromEntries([...table.tBodies[0].rows].flatMap(row =
 HEADS = "table => [[...table.tHead.rows[0].cells], [...table.tBodies[0].rows].map(row => row.cells[0])].map(heads =>"
 CUT = """all => all.filter(each => each.scrollWidth > each.clientWidth + 1 || each.scrollHeight > each.clientHeight + 1)
   .map(each => each.textContent)"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium; it ends with the module, for Playwright keeps an event loop running in this thread."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not here: install it to test the report in a browser")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
