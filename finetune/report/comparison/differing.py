@@ -13,7 +13,7 @@ from finetune.evaluation.mistakes import losses
 from finetune.report.comparison.comparing import Against, Comparison
 from finetune.report.comparison.matching import Matched
 from finetune.report.comparison.results import letters
-from finetune.report.wording import UNDEFINED, few
+from finetune.report.wording import UNDEFINED, counted, few
 from finetune.types import Block, Gallery, Paragraph, Picture, Table
 
 MOST_LABELS = 100
@@ -57,7 +57,7 @@ def pictures(found: Comparison) -> Iterator[Block]:
         yield from _both_ways(found.first.letter, against, missing)
     if missing:
         yield Paragraph(
-            f"{len(missing)} picture(s) cannot be shown, and placeholders stand for them; first {next(iter(missing))}. "
+            f"{counted(len(missing))} cannot be shown, and placeholders stand in; first {next(iter(missing))}. "
             "If they were moved, repeat the command with --data and the folder where they are now."
         )
 
@@ -87,7 +87,7 @@ def _how_much_better(found: Matched) -> NDArray[np.float64]:
 
 
 def _caption(found: Matched, winner: str, loser: str, pictures: int) -> str:
-    what = f"{pictures:,} picture(s) that run {winner} gets right and run {loser} wrong"
+    what = f"{counted(pictures)} that run {winner} gets right and run {loser} wrong"
     if found.first.task == "regression":
         what = f"Pictures on which run {winner} is closer than run {loser}"
     return f"{what}, the clearest {MOST_EACH_WAY} first" if pictures > MOST_EACH_WAY else what

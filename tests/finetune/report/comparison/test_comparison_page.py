@@ -130,8 +130,8 @@ def test_pictures_that_one_run_alone_gets_right_are_shown_both_ways_with_both_an
     found = compared(insects(tmp_path / "a", wrong=[0]), insects(tmp_path / "b", wrong=[1, 2]))
     better, worse = galleries(differing.pictures(found))
 
-    assert better.caption == "1 picture(s) that run B gets right and run A wrong"
-    assert worse.caption == "2 picture(s) that run A gets right and run B wrong"
+    assert better.caption == "1 picture that run B gets right and run A wrong"
+    assert worse.caption == "2 pictures that run A gets right and run B wrong"
     (picture,) = better.pictures
     assert picture.lines == ("shows ant", "A: bee 80%", "B: ant 80%", "0.png")
     assert picture.image is not None
@@ -143,7 +143,7 @@ def test_of_many_pictures_twelve_are_shown(tmp_path: Path) -> None:
     runs = [insects(tmp_path / f"{n}", wrong=range(n), pictures=pictures) for n in (0, 20)]
     (gallery,) = galleries(differing.pictures(compared(*runs)))
     assert len(gallery.pictures) == 12
-    assert gallery.caption == "20 picture(s) that run A gets right and run B wrong, the clearest 12 first"
+    assert gallery.caption == "20 pictures that run A gets right and run B wrong, the clearest 12 first"
 
 
 def test_pictures_that_are_gone_leave_placeholders_until_it_is_said_where_they_are(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_pictures_that_are_gone_leave_placeholders_until_it_is_said_where_they_a
     found = list(differing.pictures(compared(*runs, data=tmp_path / "moved")))
 
     assert galleries(blocks)[0].pictures[0].image is None
-    assert texts(blocks)[0].startswith("1 picture(s) cannot be shown, and placeholders stand for them; first ")
+    assert texts(blocks)[0].startswith("1 picture cannot be shown, and placeholders stand in; first ")
     assert galleries(found)[0].pictures[0].image is not None
     assert texts(found) == []
 
