@@ -285,6 +285,7 @@ def test_a_section_that_does_not_exist_is_refused_with_those_that_do() -> None:
     assert "no section speed; there are ceiling, overload, faults, runtime, bulk, rivals, soak" in ended.stderr
 
 
+@pytest.mark.slow
 def test_sections_measure_on_tiny_data_and_write_what_they_found(model: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     where = ("--model", model, "--photos", pictures, "--out", out)

@@ -21,6 +21,7 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "finetune-example-plugin"
 OURS = ("finetune", "_editable_impl_finetune")
+SLOW_KINDS = ("backbone", "target")
 
 
 class Environment:
@@ -74,7 +75,7 @@ def test_a_fresh_environment_has_no_plugins_of_ours(environment: Environment, tm
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["dataset", "backbone", pytest.param("target", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["dataset", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_KINDS)])
 def test_a_new_plugin_installs_and_passes_its_tests(environment: Environment, kind: str, tmp_path: Path) -> None:
     name = f"new-{kind}"
     environment.run("finetune", "plugins", "new", name, "--kind", kind, cwd=tmp_path)

@@ -69,4 +69,6 @@ class RichReporter:
 
 
 def _say(text: str) -> None:
-    print(writable(text, sys.stderr.encoding or "utf-8"), file=sys.stderr)
+    # In one piece: a signal between a text and the end of its line would put its own words into that line.
+    sys.stderr.write(f"{writable(text, sys.stderr.encoding or 'utf-8')}\n")
+    sys.stderr.flush()

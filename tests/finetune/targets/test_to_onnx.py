@@ -45,7 +45,6 @@ QUICK = {
     "shufflenet_v2_x0_5": 32,
     "squeezenet1_1": 32,
     "vgg11": 32,
-    "vit_b_32": 32,
 }
 SIZE = 32
 SLOW = {
@@ -57,6 +56,7 @@ SLOW = {
     "mobilenet_v3_small": 32,
     "swin_t": 32,
     "swin_v2_t": 32,
+    "vit_b_32": 32,
 }
 LABELS = ("ant", "it's a bee", "Käfer 甲")
 
