@@ -309,10 +309,6 @@ class Trainer:
         )
         return shuffled, Batches(valid, learned(self.valid_targets), config.batch_size)
 
-    def logits(self) -> Tensor:
-        """Return what the network says of the validation pictures, in their order: float32 (N, K)."""
-        return self.outputs()[0]
-
     @_plain_errors()
     def outputs(self, embedded: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Return what the network says of the validation pictures, and what its classifier sees of some.

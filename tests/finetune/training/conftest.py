@@ -164,7 +164,7 @@ def state_of(job: Job) -> State:
 
 def answers_of(trainer: Trainer, temperature: float = 1.0) -> NDArray[np.float32]:
     """Return what the trainer answers about the validation pictures, float32 (N, K)."""
-    return trainer.objective.answers(trainer.logits(), temperature)
+    return trainer.objective.answers(trainer.outputs()[0], temperature)
 
 
 def changed(before: State, after: State) -> set[str]:

@@ -92,7 +92,7 @@ def test_several_labels_and_values_are_learned(
     reached = trainer.train(phase)
 
     assert merit(reached) > merit(at_least) > merit(chance)
-    assert reached == pytest.approx(trainer.objective.score(trainer.logits(), trainer.valid_targets), rel=1e-4)
+    assert reached == pytest.approx(trainer.objective.score(trainer.outputs()[0], trainer.valid_targets), rel=1e-4)
     assert merit(reached) == max(merit(line.score) for line in trainer.history)
 
 
@@ -105,7 +105,7 @@ def test_auto_goes_through_all_its_steps_for_several_labels_and_values(job_for: 
 
     assert list(outcome.scores)[:2] == ["frozen", "last 2 stages"]
     assert outcome.scores[outcome.kept] == max(outcome.scores.values())
-    assert trainer.objective.score(trainer.logits(), trainer.valid_targets) == pytest.approx(
+    assert trainer.objective.score(trainer.outputs()[0], trainer.valid_targets) == pytest.approx(
         outcome.scores[outcome.kept], rel=1e-4
     )
 
@@ -115,7 +115,7 @@ def test_the_answers_of_a_regression_are_in_the_units_of_the_values(job_for: Cal
     trainer = Trainer(job, SILENT)
     trainer.train(phases_of(job, "scratch", lr=0.001)[0])
 
-    answers = trainer.objective.answers(trainer.logits())
+    answers = trainer.objective.answers(trainer.outputs()[0])
 
     assert np.abs(answers.mean(axis=0) - trainer.train_targets.mean(axis=0)).max() < 250
     assert trainer.train_targets.mean() == pytest.approx(300, abs=60)
@@ -161,7 +161,7 @@ def test_where_the_time_is_up_the_epoch_is_validated_so_that_there_is_a_score(
     assert len(steps) == 1
     assert [(line.epoch, line.score) for line in trainer.history] == [(1, reached)]
     assert math.isfinite(trainer.history[0].train_loss)
-    assert reached == trainer.objective.score(trainer.logits(), trainer.valid_targets)
+    assert reached == trainer.objective.score(trainer.outputs()[0], trainer.valid_targets)
     assert changed(before, state_of(job)) != set()
 
 
@@ -206,7 +206,9 @@ def test_averaging_never_ends_with_less_than_the_best_epoch(job_for: Callable[..
     for job in (alone, averaged):
         trainer = Trainer(job, SILENT)
         reached.append(trainer.train(phases_of(job, "scratch", lr=0.003)[0]))
-        assert reached[-1] == pytest.approx(trainer.objective.score(trainer.logits(), trainer.valid_targets), rel=1e-4)
+        assert reached[-1] == pytest.approx(
+            trainer.objective.score(trainer.outputs()[0], trainer.valid_targets), rel=1e-4
+        )
     assert reached[1] >= reached[0]
     assert (changed(state_of(alone), state_of(averaged)) == set()) is (reached[0] == reached[1])
 
